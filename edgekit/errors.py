@@ -1,0 +1,147 @@
+"""Everything that can go wrong, top to bottom.
+
+Each error is one paragraph for a person: *what* happened, *where*, and *what to do next* (the remedy). The command
+line prints exactly that paragraph and exits with `exit_status`; no traceback reaches a user.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_FAILED_CHECK = 3
+"""A regression, or a verification that failed."""
+EXIT_INCONCLUSIVE = 4
+EXIT_INTERRUPTED = 130
+
+
+class EdgeKitError(Exception):
+    """Root of all errors that EdgeKit raises on purpose.
+
+    Args:
+        what: one or two sentences: what happened and where (the file, the device, the step).
+        remedy: what the reader can do about it, as an imperative sentence.
+    """
+
+    exit_status = EXIT_ERROR
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        self.what = what.strip()
+        self.remedy = remedy.strip()
+        super().__init__(self.what if not self.remedy else f"{self.what} {self.remedy}")
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as `--json` shows it."""
+        return {"error": type(self).__name__, "what": self.what, "remedy": self.remedy}
+
+
+class MissingPackageError(EdgeKitError):
+    """A package of an extra is not installed."""
+
+
+class PluginError(EdgeKitError):
+    """An unknown, duplicate or broken format, source, runtime or transport."""
+
+
+class ModelError(EdgeKitError):
+    """A model cannot be found, loaded or run."""
+
+
+class UntrustedModelError(ModelError):
+    """Loading the file would execute code that it brings along, and `--trust` was not given."""
+
+
+class DataError(EdgeKitError):
+    """Calibration or evaluation data of the wrong name, shape or dtype."""
+
+
+class RecipeError(EdgeKitError):
+    """An unknown format or precision, or options that they do not take."""
+
+
+class ConversionError(EdgeKitError):
+    """A converter failed, crashed, was killed or ran out of time. The log is kept and named."""
+
+
+class ParityError(EdgeKitError):
+    """An artifact was produced but does not compute what its source computes. It is not published."""
+
+    exit_status = EXIT_FAILED_CHECK
+
+
+class ArtifactError(EdgeKitError):
+    """A directory is not an artifact, or not one that this version reads."""
+
+
+class CorruptArtifactError(ArtifactError):
+    """A file of an artifact is missing or differs from its sha256 in the manifest."""
+
+    exit_status = EXIT_FAILED_CHECK
+
+
+class StorageError(EdgeKitError):
+    """The host cannot write: disk full, read-only, no permission."""
+
+
+class TargetError(EdgeKitError):
+    """A target file is missing, or has a wrong key or type (the line is named)."""
+
+
+class DeviceError(EdgeKitError):
+    """Root of what goes wrong at a device. The text names the device and the step."""
+
+
+class UnreachableDeviceError(DeviceError):
+    """The device did not answer within the bound."""
+
+
+class HostKeyError(DeviceError):
+    """The device's host key is unknown or has changed. Nothing was sent."""
+
+
+class AuthenticationError(DeviceError):
+    """The device refused our keys."""
+
+
+class ConnectionLostError(DeviceError):
+    """The link went down in the middle of a step."""
+
+
+class RemoteTimeoutError(DeviceError):
+    """A remote command did not end within its bound."""
+
+
+class RemoteCommandError(DeviceError):
+    """A remote command ended with a status that the step does not expect."""
+
+
+class DeviceStorageError(DeviceError):
+    """The device cannot store: disk full, read-only, no permission."""
+
+
+class TransferError(DeviceError):
+    """What arrived on the device is not what was sent: its sha256 differs. Nothing was activated."""
+
+    exit_status = EXIT_FAILED_CHECK
+
+
+class DeviceBusyError(DeviceError):
+    """Somebody else holds the device's lock."""
+
+
+class NothingToRollBackError(DeviceError):
+    """The device keeps no earlier artifact of this model."""
+
+
+class RuntimeMissingError(DeviceError):
+    """No runtime for the artifact's format was found on the device."""
+
+
+class RunnerError(DeviceError):
+    """The runner ended badly or broke its protocol."""
+
+
+class WrongAnswerError(DeviceError):
+    """The golden inputs gave other outputs on the device: a failed run, not a fast one."""
+
+    exit_status = EXIT_FAILED_CHECK

@@ -1,0 +1,126 @@
+"""TensorSpec and Quantization: what goes in and out of a model, in the words of NumPy.
+
+A shape is the whole shape as the artifact takes it, batch axis included. Data sets put one more axis in front: an
+array of *n* samples for a tensor of shape `(1, 28, 28)` is `(n, 1, 28, 28)`; because almost every model has a batch
+axis of 1, `(n, 28, 28)` is understood as well (`stack_samples`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgekit.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+
+
+class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Affine quantization: `real = scale × (stored - zero_point)`, along `axis` if per-channel.
+
+    scale and zero_point have one entry per tensor, or one per channel of `axis`.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output: its name, shape, dtype and, where it matters, layout (such as "NCHW")."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    layout: str | None = None
+    quantization: Quantization | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise DataError(
+                f"Tensor {self.name!r} has dtype {self.dtype!r}.", remedy=f"Use one of {', '.join(DTYPES)}."
+            )
+        if any(size < 1 for size in self.shape):
+            raise DataError(
+                f"Tensor {self.name!r} has shape {self.shape}.", remedy="Every axis needs a size of 1 or more."
+            )
+
+    def describe(self) -> str:
+        """For messages and tables: `float32[1, 28, 28]`."""
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarray:
+    """Brings samples to shape `(n, *spec.shape)` in the spec's dtype.
+
+    Args:
+        spec: the tensor that each sample is for.
+        array: `(n, *spec.shape)`, or `(n, *spec.shape[1:])` where the batch axis is 1.
+        what: names the data in an error, such as "calibration data in data.npz".
+
+    Raises:
+        DataError: another shape, no samples, a NaN or infinity, or a dtype that cannot be cast without loss of kind
+            (a float where the model takes integers).
+    """
+    import numpy as np
+
+    batch_is_one = spec.shape[:1] == (1,)
+    if array.ndim >= 1 and array.shape[1:] == spec.shape:
+        stacked = array
+    elif batch_is_one and array.ndim >= 1 and array.shape[1:] == spec.shape[1:]:
+        stacked = array[:, None]
+    else:
+        wanted = f"(n, {', '.join(map(str, spec.shape))})"
+        if batch_is_one:
+            wanted += f" or (n, {', '.join(map(str, spec.shape[1:]))})"
+        raise DataError(
+            f"The {what} has shape {tuple(array.shape)} for input {spec.name!r}, which takes {spec.describe()}.",
+            remedy=f"Give an array of shape {wanted}, one sample after the other.",
+        )
+    if stacked.shape[0] == 0:
+        raise DataError(f"The {what} holds no samples for input {spec.name!r}.", remedy="Give at least one.")
+    dtype = np.dtype(spec.dtype)
+    if not np.can_cast(stacked.dtype, dtype, casting="same_kind"):
+        raise DataError(
+            f"The {what} is {stacked.dtype} for input {spec.name!r}, which takes {spec.dtype}.",
+            remedy=f"Convert it with .astype({spec.dtype!r}) where it is made.",
+        )
+    if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
+        bad = int(np.argwhere(~np.isfinite(stacked))[0][0])
+        raise DataError(
+            f"The {what} holds NaN or infinite values for input {spec.name!r} (first in sample {bad}).",
+            remedy="Remove or repair those samples.",
+        )
+    return np.ascontiguousarray(stacked, dtype=dtype)
+
+
+def stack_all(
+    specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray], *, what: str
+) -> dict[str, np.ndarray]:
+    """`stack_samples` for every input; all must hold the same number of samples.
+
+    Raises:
+        DataError: a missing or unknown name, or different numbers of samples.
+    """
+    wanted = [spec.name for spec in specs]
+    if sorted(arrays) != sorted(wanted):
+        if len(specs) == 1 and len(arrays) == 1:  # one unnamed array is meant for the one input
+            arrays = {wanted[0]: next(iter(arrays.values()))}
+        else:
+            raise DataError(
+                f"The {what} holds {', '.join(sorted(arrays)) or 'nothing'}, but the model's inputs are "
+                f"{', '.join(wanted)}.",
+                remedy="Name the arrays like the inputs.",
+            )
+    stacked = {spec.name: stack_samples(spec, arrays[spec.name], what=what) for spec in specs}
+    counts = {name: len(array) for name, array in stacked.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise DataError(f"The {what} has a different number of samples per input ({listed}).", remedy="Align them.")
+    return stacked
