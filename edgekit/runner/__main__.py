@@ -1,0 +1,139 @@
+"""Carries out one request: `python3 runner.pyz '{"do": "bench", ...}'`. See docs/formats/runner-protocol.md.
+
+Exit status: 0 done; 1 an `error` event says what went wrong; 3 the golden check failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from . import SCHEMA, compare, facts, measure, memory, runtimes
+from .protocol import Events
+from .session import get_sample, run_samples, set_sample
+
+
+class Failure(Exception):
+    """Ends the run with an `error` event of this kind."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def _runtime(name):
+    try:
+        module = runtimes.find(name)
+    except ModuleNotFoundError as error:
+        raise Failure("unknown-runtime", str(error)) from error
+    try:
+        return module, module.probe()
+    except ImportError as error:
+        raise Failure("runtime-missing", "%s (Python %s)" % (error, sys.executable)) from error
+
+
+def _load_golden(folder, names):
+    import numpy as np
+
+    return [np.load(os.path.join(folder, name), allow_pickle=False) for name in names]
+
+
+def _check_golden(session, request, events):
+    """Every golden input through the session, against the golden outputs. Returns whether all are good enough."""
+    golden = request["golden"]
+    inputs = _load_golden(request["artifact"], golden["inputs"])
+    expected = _load_golden(request["artifact"], golden["outputs"])
+    outputs = run_samples(session, inputs, tick=events.heartbeat)
+    results = [compare.compare(a, b) for a, b in zip(expected, outputs)]
+    passed = all(compare.at_least(result, golden["min_snr_db"]) for result in results)
+    events.emit("golden", outputs=results, min_snr_db=golden["min_snr_db"], passed=passed)
+    return passed
+
+
+def _bench(request, events):
+    events.emit("facts", when="before", **facts.gather())
+    runtime, version = _runtime(request["runtime"])
+    events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
+    sample = [array[0] for array in _load_golden(request["artifact"], request["golden"]["inputs"])]
+    resettable = memory.reset_peak()
+    before = memory.peak_rss_bytes()
+
+    clock = time.perf_counter_ns
+    start = clock()
+    session = runtime.load(
+        os.path.join(request["artifact"], request["payload"]), request["threads"], request["bindings"]
+    )
+    init_ns = clock() - start
+    start = clock()
+    set_sample(session, sample)
+    input_ns = clock() - start
+    start = clock()
+    session.invoke()
+    first_ns = clock() - start
+    start = clock()
+    get_sample(session)
+    output_ns = clock() - start
+    events.emit("first", init_ns=init_ns, first_ns=first_ns, input_ns=input_ns, output_ns=output_ns)
+
+    if not _check_golden(session, request, events):
+        return 3
+    set_sample(session, sample)
+    warm, steady = measure.warm_up(session.invoke, request["max_warmup_ns"], events.heartbeat)
+    events.emit("warmup", samples_ns=warm, steady=steady)
+    samples, stop, width = measure.sample(
+        session.invoke, request["min_samples"], request["min_ns"], request["max_ns"], events.heartbeat
+    )
+    events.emit("samples", samples_ns=samples, stop=stop, median_half_width=width)
+    events.emit(
+        "memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable
+    )
+    events.emit("facts", when="after", **facts.gather())
+    return 0
+
+
+def _check(request, events):
+    """The golden check alone, for `edgekit verify`."""
+    runtime, version = _runtime(request["runtime"])
+    events.emit("runtime", name=runtime.NAME, threads=1, **version)
+    session = runtime.load(os.path.join(request["artifact"], request["payload"]), 1, request["bindings"])
+    return 0 if _check_golden(session, request, events) else 3
+
+
+def _info(request, events):
+    events.emit("facts", when="now", **facts.gather())
+    for name in request["runtimes"]:
+        try:
+            module, version = _runtime(name)
+            events.emit("runtime", name=module.NAME, threads=None, **version)
+        except Failure as failure:
+            events.emit("no-runtime", name=name, reason=str(failure))
+    return 0
+
+
+_ACTIONS = {"bench": _bench, "check": _check, "info": _info}
+
+
+def main(argv):
+    events = Events.on_stdout()
+    try:
+        request = json.loads(argv[1])
+        if request.get("schema") != SCHEMA:
+            raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)
+        events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable)
+        status = _ACTIONS[request["do"]](request, events)
+        events.emit("done", status=status)
+    except BrokenPipeError:
+        os._exit(1)  # nobody listens any more; the exit handlers would only fail again
+    except Failure as failure:
+        events.emit("error", kind=failure.kind, message=str(failure))
+        return 1
+    except Exception as error:  # the last line of defence: whatever it is, the host gets it as one event
+        events.emit("error", kind="failed", message="%s: %s" % (type(error).__name__, error))
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,115 @@
+"""What a device says of itself: processor, clocks, temperatures, load, memory, system.
+
+Every fact has a value, or a reason why it has none: `{"values": {...}, "missing": {name: reason}}`. Nothing here
+raises for a device that does not expose a fact.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+
+_CPU = "/sys/devices/system/cpu"
+
+
+def _read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
+
+
+def _cpu_model():
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "Hardware") and value.strip():
+            return value.strip()
+    raise LookupError("/proc/cpuinfo names no model")
+
+
+def _per_core(name):
+    cores = sorted(e for e in os.listdir(_CPU) if e.startswith("cpu") and e[3:].isdigit())
+    found = [_read(os.path.join(_CPU, core, "cpufreq", name)) for core in cores]
+    if not found:
+        raise LookupError("no cpufreq in sysfs")
+    return found
+
+
+def _frequencies(name):
+    return [int(value) * 1000 for value in _per_core(name)]
+
+
+def _temperatures():
+    root = "/sys/class/thermal"
+    zones = {}
+    for entry in sorted(os.listdir(root)):
+        if entry.startswith("thermal_zone"):
+            try:
+                kind = _read(os.path.join(root, entry, "type"))
+                zones["%s:%s" % (entry[len("thermal_zone") :], kind)] = (
+                    int(_read(os.path.join(root, entry, "temp"))) / 1000
+                )
+            except (OSError, ValueError):
+                continue
+    if not zones:
+        raise LookupError("no thermal zone in sysfs")
+    return zones
+
+
+def _memory(key):
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("%s is not in /proc/meminfo" % key)
+
+
+def _os_name():
+    for line in _read("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.split("=", 1)[1].strip().strip('"')
+    raise LookupError("/etc/os-release has no PRETTY_NAME")
+
+
+def _affinity():
+    if not hasattr(os, "sched_getaffinity"):
+        raise LookupError("this system has no CPU affinity")
+    return sorted(os.sched_getaffinity(0))
+
+
+_STEADY = {
+    "cpu_model": _cpu_model,
+    "cores": lambda: os.cpu_count(),
+    "affinity": _affinity,
+    "machine": platform.machine,
+    "kernel": lambda: "%s %s" % (platform.system(), platform.release()),
+    "os": _os_name,
+    "python": lambda: "%d.%d.%d" % sys.version_info[:3],
+    "libc": lambda: "-".join(platform.libc_ver()).strip("-") or None,
+    "boot_id": lambda: _read("/proc/sys/kernel/random/boot_id"),
+    "memory_total_bytes": lambda: _memory("MemTotal"),
+    "governor": lambda: sorted(set(_per_core("scaling_governor"))),
+    "frequency_max_hz": lambda: _frequencies("cpuinfo_max_freq"),
+}
+_CHANGING = {
+    "time_unix_s": lambda: round(time.time(), 3),
+    "uptime_s": lambda: float(_read("/proc/uptime").split()[0]),
+    "load_1min": lambda: os.getloadavg()[0],
+    "memory_available_bytes": lambda: _memory("MemAvailable"),
+    "frequency_hz": lambda: _frequencies("scaling_cur_freq"),
+    "temperature_c": _temperatures,
+}
+
+
+def gather():
+    """All facts, see the module."""
+    values, missing = {}, {}
+    for name, probe in list(_STEADY.items()) + list(_CHANGING.items()):
+        try:
+            value = probe()
+        except (OSError, LookupError, ValueError) as error:
+            values[name], missing[name] = None, str(error)
+            continue
+        values[name] = value
+        if value is None:
+            missing[name] = "the system does not tell"
+    return {"values": values, "missing": missing}

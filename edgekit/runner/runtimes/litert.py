@@ -1,0 +1,94 @@
+"""LiteRT (formerly TensorFlow Lite) through the Python interpreter: `.tflite` on Linux, macOS and old boards.
+
+Takes the first of ai-edge-litert, tflite-runtime (its predecessor, the only one with armv7 wheels) and tensorflow.
+The XNNPACK delegate is what each of them applies by default.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+NAME = "litert"
+PACKAGES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
+_MODULES = {
+    "ai_edge_litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite",
+}
+
+
+def _distribution_version(package):
+    try:
+        from importlib.metadata import version
+    except ImportError:
+        return None
+    try:
+        return version(package.replace("_", "-"))
+    except Exception:  # a package that was copied in place, without metadata
+        return getattr(importlib.import_module(package), "__version__", None)
+
+
+def _interpreter_class():
+    for package in PACKAGES:
+        try:
+            module = importlib.import_module(_MODULES[package])
+        except ModuleNotFoundError as error:
+            if error.name and error.name.split(".")[0] == package:
+                continue
+            raise  # the package is there, and broken: say so rather than take the next
+        if package == "tensorflow":
+            module = importlib.import_module("tensorflow").lite
+        return package, module.Interpreter
+    raise ModuleNotFoundError("none of %s is installed" % ", ".join(PACKAGES))
+
+
+def probe():
+    """Which package is used here, and its version."""
+    package, _ = _interpreter_class()
+    return {"package": package, "version": _distribution_version(package)}
+
+
+def load(path, threads, bindings):
+    """An allocated interpreter over the file at `path`."""
+    _, interpreter_class = _interpreter_class()
+    return Session(interpreter_class(model_path=path, num_threads=threads), bindings)
+
+
+def _describe(detail, name):
+    parameters = detail["quantization_parameters"]
+    scales = parameters["scales"]
+    return {
+        "name": name,
+        "shape": [int(size) for size in detail["shape"]],
+        "dtype": detail["dtype"].__name__,
+        "scale": float(scales[0]) if len(scales) == 1 else None,
+        "zero_point": int(parameters["zero_points"][0]) if len(scales) == 1 else None,
+    }
+
+
+class Session:
+    """One model, allocated, its tensors in the model's order."""
+
+    def __init__(self, interpreter, bindings):
+        interpreter.allocate_tensors()
+        self._interpreter = interpreter
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        if interpreter.get_signature_list():
+            runner = interpreter.get_signature_runner()
+            inputs = self._order(runner.get_input_details(), inputs, bindings["inputs"])
+            outputs = self._order(runner.get_output_details(), outputs, bindings["outputs"])
+        self._input_index = [detail["index"] for detail in inputs]
+        self._output_index = [detail["index"] for detail in outputs]
+        self.inputs = [_describe(detail, detail["name"]) for detail in inputs]
+        self.outputs = [_describe(detail, detail["name"]) for detail in outputs]
+        self.invoke = interpreter.invoke
+
+    @staticmethod
+    def _order(by_name, plain, names):
+        return [by_name[name] for name in names] if all(name in by_name for name in names) and names else plain
+
+    def set_input(self, i, array):
+        self._interpreter.set_tensor(self._input_index[i], array)
+
+    def get_output(self, i):
+        return self._interpreter.get_tensor(self._output_index[i])
