@@ -1,0 +1,242 @@
+"""Artifact: a directory with the payload, its manifest, golden inputs and outputs. Immutable, named by its content.
+
+    ID/
+      manifest.json     what it is and how good it is; its sha256 is the artifact's id
+      payload/...       what a runtime loads
+      golden/...        inputs, what this payload answers, what the source answered (NumPy .npy files)
+      build.json        when and how long it was built: not part of the id
+      convert.log       what the converter printed: not part of the id
+
+The manifest lists every file of payload/ and golden/ with its size and sha256, so one hash vouches for all of them.
+docs/formats/artifact.md describes every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from edgekit.errors import ArtifactError, CorruptArtifactError
+from edgekit.files import canonical_json, sha256_of
+from edgekit.recipe import Recipe
+from edgekit.specs import TensorSpec
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file: path relative to the artifact (with `/`), size, sha256 in hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class OutputParity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One output against the source's, over the held-out samples (`edgekit.runner.compare`)."""
+
+    output: str
+    samples: int
+    finite: bool
+    exact: bool
+    snr_db: float | None
+    max_abs_error: float | None
+    cosine: float | None
+    top1_agreement: float | None
+
+
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How closely the artifact computes what its source computes.
+
+    `data` says what was held out; `min_snr_db` is the precision's floor: an artifact below it is not published.
+    """
+
+    data: str
+    min_snr_db: float
+    outputs: tuple[OutputParity, ...]
+
+    @property
+    def worst_snr_db(self) -> float | None:
+        """The lowest SNR of all outputs; None where all are equal to the bit."""
+        return min((o.snr_db for o in self.outputs if o.snr_db is not None), default=None)
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model's own metric for source and artifact on the evaluation data; `None` with the reason where there is none."""
+
+    metric: str | None
+    unit: str
+    higher_is_better: bool
+    source: float | None
+    artifact: float | None
+    samples: int
+    because: str | None = None
+
+    @property
+    def drop(self) -> float | None:
+        """How much worse the artifact is than its source, in the metric's unit; negative where it is better."""
+        if self.source is None or self.artifact is None:
+            return None
+        return self.source - self.artifact if self.higher_is_better else self.artifact - self.source
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Inputs and answers that travel along. A device must answer `outputs` with at least `min_snr_db`."""
+
+    samples: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source_outputs: tuple[str, ...]
+    min_snr_db: float
+
+
+class Bindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the payload itself calls the model's inputs and outputs, in the model's order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What it was made from, and with which tools."""
+
+    source_kind: str
+    source_sha256: str
+    calibration_sha256: str | None
+    calibration_samples: int
+    tools: dict[str, str]
+    origin: str = ""
+    licence: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything there is to know of an artifact."""
+
+    model: str
+    recipe: Recipe
+    runtime: str
+    payload: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    bindings: Bindings
+    stored_dtypes: dict[str, int]
+    files: tuple[FileEntry, ...]
+    parity: Parity
+    accuracy: Accuracy
+    golden: Golden
+    provenance: Provenance
+    schema: int = SCHEMA
+
+    @property
+    def payload_bytes(self) -> int:
+        """Size of all payload files."""
+        return sum(file.bytes for file in self.files if file.path.startswith("payload/"))
+
+    def encode(self) -> bytes:
+        """The bytes of manifest.json, always the same for equal manifests."""
+        return canonical_json(msgspec.to_builtins(self)) + b"\n"
+
+
+class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When and at what cost it was built (build.json); says nothing about what it is."""
+
+    built_at: str
+    seconds: float
+    peak_rss_bytes: int | None
+    host: str
+    schema: int = SCHEMA
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """An artifact on the host: its id, where it lies, its manifest."""
+
+    id: str
+    path: Path
+    manifest: Manifest
+
+    @property
+    def short_id(self) -> str:
+        """Twelve characters, for people."""
+        return self.id[:12]
+
+    @property
+    def title(self) -> str:
+        """`crepe_tiny tflite:int8`."""
+        return f"{self.manifest.model} {self.manifest.recipe}"
+
+    def shipped_files(self) -> list[FileEntry]:
+        """What goes to a device: the manifest first, then all that it lists."""
+        content = (self.path / MANIFEST).read_bytes()
+        return [FileEntry(MANIFEST, len(content), self.id), *self.manifest.files]
+
+
+def read_manifest(content: bytes, *, where: str) -> Manifest:
+    """Decodes and validates a manifest; `where` names it in an error.
+
+    Raises:
+        ArtifactError: no manifest, one of another schema, or one with a path that leaves the artifact.
+    """
+    try:
+        schema = msgspec.json.decode(content, type=dict).get("schema")
+        if schema != SCHEMA:
+            raise ArtifactError(
+                f"{where} has schema {schema}.",
+                remedy=f"This version of EdgeKit reads schema {SCHEMA}: upgrade it, or convert the model again.",
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"{where} is not a manifest: {error}.", remedy="Convert the model again.") from error
+    for path in (*(file.path for file in manifest.files), manifest.payload):
+        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            raise ArtifactError(f"{where} names the file {path!r}, outside of the artifact.", remedy="Do not use it.")
+    return manifest
+
+
+def open_artifact(path: Path) -> Artifact:
+    """Opens an artifact's directory (or a link to it). Reads the manifest only; `check_files` reads the rest.
+
+    Raises:
+        ArtifactError: there is none, or none that this version reads.
+    """
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        nearby = sorted(p.parent for p in path.glob(f"**/{MANIFEST}"))[:3] if path.is_dir() else []
+        nearby = [p for p in nearby if p != path]
+        hint = f"Did you mean {', '.join(map(str, nearby))}?" if nearby else "Give a directory that `edgekit convert` wrote."
+        raise ArtifactError(f"{path} is not an artifact: it has no {MANIFEST}.", remedy=hint)
+    content = manifest.read_bytes()
+    return Artifact(
+        id=hashlib.sha256(content).hexdigest(),
+        path=path.resolve(),
+        manifest=read_manifest(content, where=str(manifest)),
+    )
+
+
+def check_files(artifact: Artifact) -> None:
+    """Compares every file with its size and sha256 in the manifest.
+
+    Raises:
+        CorruptArtifactError: one is missing or differs, or the directory is named by another id.
+    """
+    for entry in artifact.manifest.files:
+        file = artifact.path / entry.path
+        if not file.is_file():
+            problem = "is missing"
+        elif file.stat().st_size != entry.bytes:
+            problem = f"has {file.stat().st_size} bytes instead of {entry.bytes}"
+        elif sha256_of(file) != entry.sha256:
+            problem = "differs from its sha256 in the manifest"
+        else:
+            continue
+        raise CorruptArtifactError(
+            f"{entry.path} of {artifact.path} {problem}.",
+            remedy="Convert the model again, or fetch the artifact again.",
+        )
+    name = artifact.path.name
+    if len(name) == 64 and all(c in "0123456789abcdef" for c in name) and name != artifact.id:
+        raise CorruptArtifactError(
+            f"The manifest of {artifact.path} is not the one it was published with.", remedy="Convert the model again."
+        )

@@ -1,0 +1,87 @@
+"""Formats, sources, runtimes and transports, found through entry points: one module and one line of metadata each.
+
+A name that two packages register is an error, never a matter of import order.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
+
+from edgekit.errors import MissingPackageError, PluginError
+
+GROUPS = {
+    "format": "edgekit.formats",
+    "source": "edgekit.sources",
+    "runtime": "edgekit.runtimes",
+    "transport": "edgekit.transports",
+}
+
+
+@cache
+def _registered(kind: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUPS[kind]):
+        other = found.get(point.name)
+        if other is not None and other.value != point.value:
+            raise PluginError(
+                f"Two packages register the {kind} {point.name!r}: {other.value} and {point.value}.",
+                remedy="Uninstall one of them.",
+            )
+        found[point.name] = point
+    return found
+
+
+def names(kind: str) -> list[str]:
+    """All registered names of a kind ("format", "source", "runtime", "transport"), sorted."""
+    return sorted(_registered(kind))
+
+
+@cache
+def load(kind: str, name: str) -> Any:
+    """The class or module that is registered under a name.
+
+    Raises:
+        PluginError: there is none of that name, or it cannot be imported.
+    """
+    point = _registered(kind).get(name)
+    if point is None:
+        known = names(kind)
+        raise PluginError(
+            f"There is no {kind} {name!r}.",
+            remedy=f"Choose one of: {', '.join(known)}." if known else "Reinstall edgekit: none is registered.",
+        )
+    try:
+        return point.load()
+    except ImportError as error:
+        raise PluginError(
+            f"The {kind} {name!r} ({point.value}) cannot be imported: {error}.", remedy="Reinstall its package."
+        ) from error
+
+
+def versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions by distribution name; what is not installed is left out."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def require(distributions: tuple[str, ...], *, extra: str, purpose: str) -> dict[str, str]:
+    """`versions`, or an error that names the extra to install.
+
+    Raises:
+        MissingPackageError: one of them is not installed.
+    """
+    found = versions(distributions)
+    missing = [name for name in distributions if name not in found]
+    if missing:
+        raise MissingPackageError(
+            f"{purpose} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.",
+            remedy=f"Run: pip install 'edgekit[{extra}]'",
+        )
+    return found
