@@ -1,0 +1,147 @@
+"""Which model a user means, and whether opening it executes code.
+
+A folder with a `model.py` is a program: naming it on the command line is the consent, and what is executed is said. A
+file of weights must not be a program; but pickles are, and even a `torch.export` archive may carry some that torch
+itself loads without its restricted unpickler. So every pickle in a file is listed before anything opens it, and one
+that names anything beyond plain tensors is refused unless `--trust` is given (`edgekit.convert.pickles`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit import plugins
+from edgekit.convert.pickles import refuse_unsafe_pickles
+from edgekit.errors import ModelError
+from edgekit.files import digest_of, digest_of_tree
+from edgekit.model import Model
+
+MODELS_FOLDER = Path("models")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model that was found, not yet loaded: enough to plan with and to hash.
+
+    Args:
+        name: the model's name.
+        path: the folder or file, absolute.
+        source: the kind of source, a name in the entry-point group `edgekit.sources`.
+        files: everything whose content belongs to the source.
+        depends_on: distributions whose version belongs to it.
+        executes: what loading it executes, for the user to read; empty if nothing.
+        calibration: an `.npz` file given on the command line.
+    """
+
+    name: str
+    path: Path
+    source: str
+    files: tuple[Path, ...]
+    depends_on: tuple[str, ...]
+    executes: str
+    trust: bool
+    calibration: Path | None = None
+
+    def sha256(self) -> str:
+        """One hash over all that the model is made from, calibration data aside."""
+        return digest_of([self.source, digest_of_tree(self.files), plugins.versions(self.depends_on)])
+
+
+def find_model(text: str, *, calibration: Path | None = None, trust: bool = False) -> ModelRef:
+    """Finds the model that `text` names: a folder with a `model.py`, a name in `models/`, or a model file.
+
+    Raises:
+        ModelError: there is no such model, or no source takes its kind of file.
+        UntrustedModelError: opening it would execute code that the file brings along.
+    """
+    path = Path(text)
+    if not path.exists() and (MODELS_FOLDER / text / "model.py").is_file():
+        path = MODELS_FOLDER / text
+    if path.is_dir():
+        return _folder(path.resolve(), calibration, trust=trust)
+    if path.is_file():
+        return _file(path.resolve(), calibration, trust=trust)
+    known = sorted(p.parent.name for p in MODELS_FOLDER.glob("*/model.py"))
+    close = difflib.get_close_matches(Path(text).name, known, n=1)
+    hint = f"Did you mean {MODELS_FOLDER / close[0]}? " if close else ""
+    listed = f"Models here: {', '.join(known)}." if known else "Give a folder with a model.py, or a .pt2 file."
+    raise ModelError(f"There is no model {text!r}.", remedy=hint + listed)
+
+
+def _folder(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
+    if not (path / "model.py").is_file():
+        raise ModelError(f"{path} has no model.py.", remedy="docs/models.md shows one; a .pt2 file needs none.")
+    model = import_model(path)
+    return ModelRef(
+        name=model.name,
+        path=path,
+        source=model.source,
+        files=(path / "model.py", *(p for p in sorted(path.rglob("*.py")) if p.name != "model.py" and ".package" not in p.parts),
+               *(Path(f) for f in model.files)),
+        depends_on=model.depends_on,
+        executes=f"executes {path / 'model.py'}",
+        trust=trust,
+        calibration=calibration.resolve() if calibration else None,
+    )
+
+
+def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
+    kinds = {suffix: name for name in plugins.names("source") for suffix in plugins.load("source", name).suffixes}
+    if path.suffix not in kinds:
+        raise ModelError(
+            f"{path} is not a kind of model file that EdgeKit takes.",
+            remedy=f"Give a file that ends in {', '.join(sorted(kinds))}, or a folder with a model.py.",
+        )
+    unsafe = refuse_unsafe_pickles(path, trust=trust)
+    name = "".join(c if c.isalnum() or c in "_-." else "_" for c in path.stem).lstrip(".") or "model"
+    return ModelRef(
+        name=name,
+        path=path,
+        source=kinds[path.suffix],
+        files=(path,),
+        depends_on=(),
+        executes=f"--trust: unpickles {', '.join(unsafe)} from {path}" if unsafe else "",
+        trust=trust,
+        calibration=calibration.resolve() if calibration else None,
+    )
+
+
+def import_model(folder: Path) -> Model:
+    """Executes `folder/model.py` and returns its `model`.
+
+    Raises:
+        ModelError: it fails, or defines no Model.
+    """
+    file = folder / "model.py"
+    name = f"_edgekit_model_{digest_of(str(file))[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModelError:
+        raise
+    except Exception as error:
+        line = _line_in(file, error)
+        raise ModelError(
+            f"{file} failed{line}: {type(error).__name__}: {error}.", remedy="Mend the model's code and run it again."
+        ) from error
+    model = getattr(module, "model", None)
+    if not isinstance(model, Model):
+        raise ModelError(f"{file} defines no `model = Model(...)`.", remedy="Add one; docs/models.md shows how.")
+    return model
+
+
+def _line_in(file: Path, error: BaseException) -> str:
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(file):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" in line {line}" if line else ""
