@@ -1,0 +1,86 @@
+"""The values that travel between steps: jobs for workers, and what the source step leaves for the others.
+
+A step's results lie in a folder of the cache, named by the hash of all that went into it:
+
+    source-KEY/   source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy, targets.npy
+    lower-KEY/    what Format.lower wrote
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from edgekit.recipe import Recipe
+from edgekit.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+SOURCE_JSON = "source.json"
+EXPORTED = "exported"
+CALIBRATION, HELD_OUT, REFERENCE = "calibration", "heldout", "reference"
+TARGETS = "targets.npy"
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker is asked to do: fill the empty folder `work`.
+
+    `source_folder` and `lower_folder` are earlier steps' results, where the step needs them.
+    """
+
+    step: Literal["source", "lower", "recipe"]
+    work: str
+    model_path: str
+    model_name: str
+    source: str
+    calibration: str | None = None
+    recipe: Recipe | None = None
+    format: str | None = None
+    source_folder: str | None = None
+    lower_folder: str | None = None
+    source_sha256: str = ""
+
+
+class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """source.json: what the source step found out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    held_out: str
+    calibration_samples: int
+    calibration_sha256: str | None
+    metric: str | None
+    metric_unit: str
+    higher_is_better: bool
+    metric_value: float | None
+    no_metric_because: str | None
+    samples: int
+    origin: str
+    licence: str
+
+
+def save_arrays(folder: Path, stem: str, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Writes `STEM-0.npy`, `STEM-1.npy`, … and returns their names."""
+    import numpy as np
+
+    names = tuple(f"{stem}-{i}.npy" for i in range(len(arrays)))
+    for name, array in zip(names, arrays, strict=True):
+        np.save(folder / name, array, allow_pickle=False)
+    return names
+
+
+def load_arrays(folder: Path, stem: str, count: int) -> list[np.ndarray]:
+    """Reads what `save_arrays` wrote."""
+    import numpy as np
+
+    return [np.load(folder / f"{stem}-{i}.npy", allow_pickle=False) for i in range(count)]
+
+
+def read_facts(folder: Path) -> SourceFacts:
+    """The source step's source.json."""
+    return msgspec.json.decode((folder / SOURCE_JSON).read_bytes(), type=SourceFacts)
