@@ -1,0 +1,168 @@
+"""One benchmark: the artifact and the runner are pushed, each block is a fresh process, the Run is assembled."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import OutputParity
+from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
+from edgekit.bench.statistics import summarise
+from edgekit.devices.runner_client import run_request
+from edgekit.devices.runner_zip import runner_zip
+from edgekit.devices.store import Store
+from edgekit.errors import RunnerError, WrongAnswerError
+from edgekit.runner import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgekit.artifact import Artifact
+    from edgekit.devices import Device
+
+NS = 1_000_000_000
+
+Event = dict[str, Any]
+
+
+def bench(
+    device: Device,
+    artifact: Artifact,
+    *,
+    threads: int,
+    blocks: int,
+    on_event: Callable[[int, Event], None] = lambda _block, _event: None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Run:
+    """Benchmarks an artifact; the caller holds the device's lock.
+
+    Args:
+        device: connected.
+        artifact: pushed into the device's store first, unless it is there; not activated.
+        threads: for the runtime.
+        blocks: how many fresh processes.
+        on_event: called with (block number from 0, runner event).
+        on_bytes: called with the number of bytes each time some were sent.
+
+    Raises:
+        WrongAnswerError: the golden inputs gave other outputs than on the host: nothing was timed.
+        RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `edgekit.devices`.
+    """
+    store = Store(device)
+    store.push(artifact, on_bytes)
+    _, runner_sha256 = runner_zip()
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)
+    done: list[Block] = []
+    runtime: Event = {}
+    for number in range(blocks):
+        events = run_request(
+            device,
+            request,
+            idle_timeout_s=device.target.bench.idle_timeout_s,
+            on_event=lambda event, number=number: on_event(number, event),  # type: ignore[misc]
+        )
+        by_name = {event["event"]: event for event in events if event["event"] != "facts"}
+        facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}
+        _check_answers(device, artifact, by_name)
+        runtime = by_name["runtime"]
+        done.append(_block(device, by_name, facts, artifact))
+    samples = [sample for block in done for sample in block.samples_ns]
+    return Run(
+        id=new_run_id(),
+        started_at=started,
+        artifact=artifact.id,
+        model=artifact.manifest.model,
+        recipe=artifact.manifest.recipe,
+        payload_bytes=artifact.manifest.payload_bytes,
+        context=Context(
+            target=device.target.name,
+            transport=device.target.transport,
+            runtime=runtime["name"],
+            package=runtime["package"],
+            version=runtime["version"],
+            threads=threads,
+            runner_sha256=runner_sha256,
+        ),
+        blocks=tuple(done),
+        summary=summarise(samples),
+    )
+
+
+def golden_request(artifact: Artifact, path: str) -> Event:
+    """What every request that runs the golden inputs of an artifact at `path` has in common."""
+    manifest = artifact.manifest
+    return {
+        "schema": SCHEMA,
+        "artifact": path,
+        "payload": manifest.payload,
+        "runtime": manifest.runtime,
+        "bindings": {"inputs": list(manifest.bindings.inputs), "outputs": list(manifest.bindings.outputs)},
+        "golden": {
+            "inputs": list(manifest.golden.inputs),
+            "outputs": list(manifest.golden.outputs),
+            "min_snr_db": manifest.golden.min_snr_db,
+        },
+    }
+
+
+def bench_request(device: Device, artifact: Artifact, path: str, threads: int) -> Event:
+    """The runner's request for one block."""
+    settings = device.target.bench
+    return {
+        **golden_request(artifact, path),
+        "do": "bench",
+        "threads": threads,
+        "max_warmup_ns": int(settings.max_warmup_s * NS),
+        "min_samples": settings.min_samples,
+        "min_ns": int(settings.min_s * NS),
+        "max_ns": int(settings.max_s * NS),
+    }
+
+
+def _facts(event: Event) -> Facts:
+    return Facts(values=event["values"], missing=event["missing"])
+
+
+def _check_answers(device: Device, artifact: Artifact, by_name: dict[str, Event]) -> None:
+    golden = by_name.get("golden")
+    if golden is None or golden["passed"]:
+        return
+    found = [o["snr_db"] for o in golden["outputs"] if o["snr_db"] is not None]
+    said = f"an SNR of {min(found):.1f} dB" if found else "answers that are not finite, or no signal"
+    raise WrongAnswerError(
+        f"{artifact.title} gives wrong answers on {device.target.name}: {said} against the host's on "
+        f"{artifact.manifest.golden.samples} golden inputs, where {golden['min_snr_db']:.1f} dB is the least. "
+        "Nothing was timed.",
+        remedy="Compare the runtime's version there with the host's (`edgekit doctor`), or take another precision.",
+    )
+
+
+def _block(device: Device, by_name: dict[str, Event], facts: dict[str, Facts], artifact: Artifact) -> Block:
+    missing = {"first", "golden", "warmup", "samples", "memory"} - by_name.keys()
+    if missing or {"before", "after"} - facts.keys():
+        raise RunnerError(
+            f"The runner on {device.target.name} left out {', '.join(sorted(missing)) or 'the device facts'}.",
+            remedy="Report this as a bug of EdgeKit, with the target's Python version.",
+        )
+    first, memory = by_name["first"], by_name["memory"]
+    names = [spec.name for spec in artifact.manifest.outputs]
+    return Block(
+        init_ns=first["init_ns"],
+        first_ns=first["first_ns"],
+        input_ns=first["input_ns"],
+        output_ns=first["output_ns"],
+        golden=tuple(
+            OutputParity(output=name, **result)
+            for name, result in zip(names, by_name["golden"]["outputs"], strict=True)
+        ),
+        warmup_ns=tuple(by_name["warmup"]["samples_ns"]),
+        steady=by_name["warmup"]["steady"],
+        samples_ns=tuple(by_name["samples"]["samples_ns"]),
+        stop=by_name["samples"]["stop"],
+        median_half_width=by_name["samples"]["median_half_width"],
+        peak_rss_bytes=memory["peak_rss_bytes"],
+        before_load_bytes=memory["before_load_bytes"],
+        before=facts["before"],
+        after=facts["after"],
+    )

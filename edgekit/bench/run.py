@@ -1,0 +1,126 @@
+"""Run: everything that one benchmark recorded, and its file.
+
+One immutable JSON file a run, `bench_results/TARGET/TIME-MODEL-RECIPE-ID.json`, with the raw samples in ns. The field names
+are described in docs/formats/run.md. Nothing is ever parsed out of the file's name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit.artifact import OutputParity
+from edgekit.bench.statistics import Summary
+from edgekit.errors import ArtifactError
+from edgekit.files import write_file
+from edgekit.recipe import Recipe
+
+SCHEMA = 1
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the device said of itself; a fact without a value has a reason in `missing`."""
+
+    values: dict[str, Any]
+    missing: dict[str, str]
+
+
+class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One fresh process on the device. Times in ns."""
+
+    init_ns: int
+    first_ns: int
+    input_ns: int
+    output_ns: int
+    golden: tuple[OutputParity, ...]
+    warmup_ns: tuple[int, ...]
+    steady: bool
+    samples_ns: tuple[int, ...]
+    stop: str
+    median_half_width: float | None
+    peak_rss_bytes: int | None
+    before_load_bytes: int | None
+    before: Facts
+    after: Facts
+
+    @property
+    def model_rss_bytes(self) -> int | None:
+        """Peak memory less the same process's before loading the model."""
+        if self.peak_rss_bytes is None or self.before_load_bytes is None:
+            return None
+        return self.peak_rss_bytes - self.before_load_bytes
+
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must be equal for two runs to be comparable."""
+
+    target: str
+    transport: str
+    runtime: str
+    package: str
+    version: str | None
+    threads: int
+    runner_sha256: str
+    execution: str = "process"
+
+
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One benchmark of one artifact on one target."""
+
+    id: str
+    started_at: str
+    artifact: str
+    model: str
+    recipe: Recipe
+    payload_bytes: int
+    context: Context
+    blocks: tuple[Block, ...]
+    summary: Summary
+    schema: int = SCHEMA
+
+    @property
+    def steady(self) -> bool:
+        """Whether every block reached a steady state; if not, the run is no ground for a verdict."""
+        return all(block.steady for block in self.blocks)
+
+    @property
+    def worst_golden_snr_db(self) -> float | None:
+        """Device against host on the golden inputs: the lowest SNR; None where all answers are equal to the bit."""
+        found = [output.snr_db for block in self.blocks for output in block.golden if output.snr_db is not None]
+        return min(found, default=None)
+
+
+def new_run_id() -> str:
+    """Random, 12 hex digits."""
+    return secrets.token_hex(6)
+
+
+def write_run(run: Run, folder: Path) -> Path:
+    """Writes the run under `folder/TARGET/` and returns its file.
+
+    Raises:
+        StorageError: it cannot be written; then nothing is.
+    """
+    stamp = run.started_at.replace("-", "").replace(":", "")
+    path = folder / run.context.target / f"{stamp}-{run.model}-{run.recipe.slug}-{run.id[:6]}.json"
+    write_file(path, msgspec.json.encode(run) + b"\n")
+    return path
+
+
+def read_run(path: Path) -> Run:
+    """Reads a run's file.
+
+    Raises:
+        ArtifactError: it is none, or of another schema.
+    """
+    try:
+        content = path.read_bytes()
+        schema = msgspec.json.decode(content, type=dict).get("schema")
+        if schema != SCHEMA:
+            raise ArtifactError(f"{path} has schema {schema}.", remedy=f"This version reads schema {SCHEMA}.")
+        return msgspec.json.decode(content, type=Run)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ArtifactError(f"{path} is not a run: {error}.", remedy="Give a file that `edgekit bench` wrote.") from error

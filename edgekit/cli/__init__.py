@@ -1,0 +1,102 @@
+"""The command line: one module a command. Parse, call, print; no logic.
+
+A command's module is imported only when the command runs, so `edgekit --help` costs little more than click itself.
+`main` is where every error ends: one paragraph on standard error (or one JSON document with `--json`), the exit status
+from the table in README.md, no traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+COMMANDS = {
+    "convert": "Convert a model by one or more recipes, and prove every artifact.",
+    "inspect": "Show what an artifact is, and how good it is.",
+    "verify": "Check an artifact's files and its golden answers on this machine.",
+    "devices": "List the project's targets, and which of them answer.",
+    "doctor": "Tell what works on a target, what is missing, what will distort a measurement.",
+    "deploy": "Put an artifact on a target and make it the current one.",
+    "status": "Show which artifacts a target has.",
+    "rollback": "Make the last good artifact of a model current again.",
+    "bench": "Measure artifacts on a target.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows the commands by name; imports one only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edgekit.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="edgekit")
+def cli() -> None:
+    """EdgeKit takes a trained model to real devices, proves every artifact, and measures it there.
+
+    \b
+    edgekit convert models/digits_cnn --to tflite:int8
+    edgekit bench artifacts/digits_cnn/tflite-int8 --on local
+
+    Every command takes --json. Exit status: 0 done; 1 an error; 2 wrong usage; 3 a regression or a failed
+    verification; 4 inconclusive; 130 interrupted.
+    """
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Entry point of the `edgekit` program."""
+    from edgekit.errors import EXIT_ERROR, EXIT_INTERRUPTED, EdgeKitError
+
+    signal.signal(signal.SIGTERM, _terminate)  # ends like Ctrl-C does: workers killed, the device unlocked
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. Nothing half-written was left behind.", err=True)
+        status = EXIT_INTERRUPTED
+    except EdgeKitError as error:
+        from edgekit.cli.output import print_error
+
+        print_error(error, as_json="--json" in sys.argv)
+        status = error.exit_status
+    except BrokenPipeError:  # `edgekit ... | head`
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = EXIT_ERROR
+    sys.exit(status if isinstance(status, int) else 0)

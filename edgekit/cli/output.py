@@ -1,0 +1,162 @@
+"""What a terminal shows: tables, progress, errors. Results go to standard output, all else to standard error.
+
+A table is drawn as one where it fits, and as `name: value` lines where the terminal is too narrow for it; piped, it
+has no frame, no colour and no cut-off cells.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.errors import EdgeKitError
+
+PIPED_WIDTH = 1000
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+
+
+def console() -> Console:
+    """For results, on standard output."""
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def log() -> Console:
+    """For progress and remarks, on standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_json(command: str, **fields: Any) -> None:
+    """The one document of `--json`."""
+    document = msgspec.to_builtins({"schema": 1, "command": command, **fields}, str_keys=True, enc_hook=str)
+    click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+
+
+def print_error(error: EdgeKitError, *, as_json: bool) -> None:
+    """One paragraph on standard error; with `--json` the same as a document on standard output."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode({"schema": 1, **error.as_dict()})).decode())
+        return
+    text = Text.assemble(("Error: ", "bold red"), error.what, " " if error.remedy else "", (error.remedy, "cyan"))
+    log().print(text)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: str = "") -> None:
+    """Prints a table; the columns named in `right` (separated by spaces or commas in the caller's list) are right-aligned.
+
+    Args:
+        title: above the table, left out when piped.
+        columns: their headings.
+        rows: one string or Text a cell.
+        right: headings of right-aligned columns, separated by "|".
+    """
+    out = console()
+    is_terminal = sys.stdout.isatty()
+    table = Table(
+        title=title if is_terminal else None,
+        title_justify="left",
+        title_style="bold",
+        box=box.ROUNDED if is_terminal else None,
+        border_style="dim",
+        header_style="bold",
+        pad_edge=is_terminal,
+    )
+    numeric = right.split("|")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    if Measurement.get(out, out.options, table).maximum <= out.width:
+        wanted = Measurement.get(out, out.options.update(width=PIPED_WIDTH), table).maximum
+        if wanted <= out.width:
+            out.print(table)
+            return
+    out.print(Text(title, style="bold"))
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            out.print(Text.assemble((f"  {column}: ", "dim"), cell if isinstance(cell, Text) else Text(cell)))
+        out.print()
+
+
+def stage_progress() -> Progress:
+    """A spinner and a line per step."""
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        TextColumn("[dim]{task.fields[stage]}"),
+        TimeElapsedColumn(),
+        console=log(),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def transfer_progress() -> Progress:
+    """A bar with rate and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=False),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=log(),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def size(count: float | None) -> str:
+    """Bytes for people, in powers of ten: `1.97 MB`."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def duration(ns: float | None) -> str:
+    """Nanoseconds for people: `1.23 ms`, four digits at the most."""
+    if ns is None:
+        return "–"
+    for unit, factor in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
+        if ns < factor * 1000:
+            return f"{ns / factor:.3g} {unit}"
+    return f"{ns / 1e9:.3g} s"
+
+
+def decibel(value: float | None, *, exact: bool = False) -> str:
+    """An SNR; "exact" where the answers are equal to the bit."""
+    if value is None:
+        return "exact" if exact else "–"
+    return f"{value:.1f} dB"
+
+
+def metric(value: float | None, unit: str) -> str:
+    """A metric's value in its unit; `%` is the share times 100."""
+    if value is None:
+        return "–"
+    return f"{value * 100:.2f} %" if unit == "%" else f"{value:.4g}{' ' + unit if unit else ''}"
