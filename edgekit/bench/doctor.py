@@ -1,0 +1,104 @@
+"""What works on a device, what is missing, and what will distort a measurement there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from edgekit.devices.runner_client import device_info
+from edgekit.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgekit.devices import Device
+
+MIN_FREE_BYTES = 200_000_000
+BUSY_SHARE = 0.5
+HOT_C = 70.0
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that was looked at. `remedy` is empty where nothing need be done."""
+
+    level: Literal["ok", "warning", "missing"]
+    subject: str
+    what: str
+    remedy: str = ""
+
+
+def examine(device: Device) -> list[Finding]:
+    """Looks at a connected device; never raises for what it finds there, only for a link that is lost.
+
+    Raises:
+        ConnectionLostError, RemoteTimeoutError: the link went down.
+    """
+    findings = [Finding("ok", "connection", f"{device.transport.describe}, store in {device.root}")]
+    python = device.target.python
+    version = device.run([python, "--version"], step="asking for Python")
+    if version.code != 0:
+        return [
+            *findings,
+            Finding(
+                "missing", "Python", f"{python} does not run there", "Install Python 3.8 or newer, or set `python` in the target."
+            ),
+        ]
+    try:
+        info = device_info(device)
+    except DeviceError as error:
+        return [*findings, Finding("missing", "runner", error.what, error.remedy)]
+    values = info["facts"]["values"]
+    findings.append(Finding("ok", "Python", f"{values['python']}, {values['os'] or values['kernel']}, {values['machine']}"))
+    findings.extend(_runtimes(info, python))
+    findings.append(_disk(device))
+    findings.extend(_distortions(values, info["facts"]["missing"]))
+    return findings
+
+
+def _runtimes(info: dict[str, Any], python: str) -> Iterator[Finding]:
+    for name, found in info["runtimes"].items():
+        if "package" in found:
+            yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
+        else:
+            yield Finding("missing", f"runtime {name}", found["reason"], f"Run there: {python} -m pip install ai-edge-litert")
+
+
+def _disk(device: Device) -> Finding:
+    answer = device.run(["df", "-Pk", device.root], step="asking for free space")
+    words = answer.stdout.decode(errors="replace").splitlines()[-1:] or [""]
+    fields = words[0].split()
+    if answer.code != 0 or len(fields) < 4 or not fields[3].isdigit():
+        return Finding("warning", "free space", "the device does not tell")
+    free = int(fields[3]) * 1024
+    if free < MIN_FREE_BYTES:
+        return Finding("warning", "free space", f"{free / 1e6:.0f} MB", "Make room, or move `root` in the target.")
+    return Finding("ok", "free space", f"{free / 1e9:.1f} GB")
+
+
+def _distortions(values: dict[str, Any], missing: dict[str, str]) -> Iterator[Finding]:
+    load, cores = values["load_1min"], values["cores"]
+    if load is not None and cores:
+        busy = load / cores
+        text = f"load {load:.2f} on {cores} cores"
+        if busy > BUSY_SHARE:
+            yield Finding("warning", "other load", text, "Stop what else runs there: it will be in the measurement.")
+        else:
+            yield Finding("ok", "other load", text)
+    governor = values["governor"]
+    if governor is None:
+        yield Finding("ok", "frequency governor", f"not exposed ({missing.get('governor', 'unknown')})")
+    elif governor != ["performance"]:
+        yield Finding(
+            "warning", "frequency governor", ", ".join(governor),
+            "Set it to performance: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "frequency governor", "performance")
+    temperatures = values["temperature_c"]
+    if temperatures:
+        hottest = max(temperatures.values())
+        if hottest >= HOT_C:
+            yield Finding("warning", "temperature", f"{hottest:.0f} °C", "Let it cool down: it may be throttled.")
+        else:
+            yield Finding("ok", "temperature", f"{hottest:.0f} °C")

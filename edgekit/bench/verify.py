@@ -1,0 +1,47 @@
+"""Checks an artifact where it lies: every file against its sha256, every golden input against its golden output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgekit.artifact import OutputParity, check_files
+from edgekit.bench.measure import golden_request
+from edgekit.devices.runner_client import run_request
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.devices import Device
+
+
+class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the golden check gave: `passed` if every output reaches `min_snr_db`."""
+
+    passed: bool
+    min_snr_db: float
+    outputs: tuple[OutputParity, ...]
+    package: str
+    version: str | None
+
+
+def verify(device: Device, artifact: Artifact) -> Verification:
+    """Checks the files, then runs the golden inputs on a device that sees this machine's files (a `local` target).
+
+    Raises:
+        CorruptArtifactError: a file is missing or differs.
+        RuntimeMissingError: the format's runtime is not installed here.
+    """
+    check_files(artifact)
+    request = {**golden_request(artifact, str(artifact.path)), "do": "check"}
+    events = run_request(device, request, idle_timeout_s=device.target.bench.idle_timeout_s)
+    by_name = {event["event"]: event for event in events}
+    golden, runtime = by_name["golden"], by_name["runtime"]
+    names = [spec.name for spec in artifact.manifest.outputs]
+    return Verification(
+        passed=golden["passed"],
+        min_snr_db=golden["min_snr_db"],
+        outputs=tuple(OutputParity(output=n, **o) for n, o in zip(names, golden["outputs"], strict=True)),
+        package=runtime["package"],
+        version=runtime["version"],
+    )

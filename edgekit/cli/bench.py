@@ -1,0 +1,128 @@
+"""`edgekit bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from edgekit.cli import output
+from edgekit.cli.options import targets_option, wait_option
+from edgekit.cli.output import json_option
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.bench import Run
+    from edgekit.bench.statistics import Percentile
+
+_STAGES = {
+    "hello": "runner started",
+    "runtime": "loading",
+    "first": "golden check",
+    "golden": "warming up",
+    "warmup": "sampling",
+    "samples": "done",
+}
+
+
+def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter("give numbers, such as 1 or 1,2,4") from None
+    if any(count < 1 for count in counts):
+        raise click.BadParameter("a thread count is 1 or more")
+    return counts
+
+
+@click.command("bench")
+@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT...")
+@click.option("--on", "target", required=True, metavar="TARGET", help="A name in the targets folder, or a .toml file.")
+@click.option("--threads", callback=_threads, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]")
+@click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True,
+              help="Fresh processes per measurement.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bench_results"),
+              show_default=True, help="Where runs are kept.")
+@targets_option
+@wait_option
+@json_option
+def command(  # noqa: PLR0913 - one parameter an option
+    artifacts: tuple[Path, ...], target: str, threads: tuple[int, ...] | None, blocks: int, out: Path, folder: Path,
+    wait_s: float, *, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure one or more ARTIFACTs on a target: latency, memory, size.
+
+    Before anything is timed the device answers the artifact's golden inputs; a wrong answer is a failed run.
+    """
+    from edgekit.artifact import open_artifact
+    from edgekit.bench import bench, write_run
+    from edgekit.devices import connect, load_target
+
+    found = [open_artifact(path) for path in artifacts]
+    device_target = load_target(target, folder)
+    counts = threads or (device_target.bench.threads,)
+    runs: list[tuple[Artifact, Run, Path]] = []
+    with connect(device_target) as device, device.lock("bench", wait_s=wait_s), output.stage_progress() as progress:
+        for artifact in found:
+            for count in counts:
+                task = progress.add_task(f"{artifact.title} ×{count}", total=1, stage="pushing")
+
+                def on_event(block: int, event: dict[str, Any], task: Any = task) -> None:
+                    device.renew_lock()
+                    if event["event"] in _STAGES:
+                        progress.update(task, stage=f"block {block + 1} of {blocks}: {_STAGES[event['event']]}")
+
+                run = bench(device, artifact, threads=count, blocks=blocks, on_event=on_event)
+                runs.append((artifact, run, write_run(run, out)))
+                progress.update(task, completed=1, stage="done")
+    if as_json:
+        output.print_json("bench", runs=[{"file": str(path), "run": run} for _, run, path in runs])
+        return
+    _print(target, runs)
+
+
+def _percentile(found: Percentile) -> str:
+    if found.value_ns is not None:
+        return output.duration(found.value_ns)
+    return "–" if found.bound_ns is None else f"≤ {output.duration(found.bound_ns)}"
+
+
+def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
+    rows = []
+    for artifact, run, _ in runs:
+        summary, accuracy = run.summary, artifact.manifest.accuracy
+        memory = [block.model_rss_bytes for block in run.blocks if block.model_rss_bytes is not None]
+        golden = output.decibel(run.worst_golden_snr_db, exact=True)
+        rows.append([
+            artifact.title,
+            str(run.context.threads),
+            output.size(run.payload_bytes),
+            output.metric(accuracy.artifact, accuracy.unit),
+            _percentile(summary.p50),
+            _percentile(summary.p90),
+            _percentile(summary.p99),
+            output.duration(summary.mad_ns),
+            str(summary.n),
+            output.duration(max(block.init_ns for block in run.blocks)),
+            output.duration(max(block.first_ns for block in run.blocks)),
+            output.size(max(memory)) if memory else "–",
+            Text(f"same, {golden}", "green"),
+            Text("steady", "green") if run.steady else Text("unsteady", "yellow"),
+        ])  # fmt: skip
+    columns = ["artifact", "threads", "size", "metric", "p50", "p90", "p99", "MAD", "n", "init", "first", "memory",
+               "answers", "state"]  # fmt: skip
+    context, facts = runs[0][1].context, runs[0][1].blocks[0].before.values
+    output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]))
+    out = output.console()
+    out.print(f"[dim]{facts['cpu_model'] or facts['machine']}, {facts['cores']} cores, {facts['os'] or facts['kernel']}, "
+              f"{context.package} {context.version or ''}; {len(runs[0][1].blocks)} processes a row[/]")  # fmt: skip
+    if any(run.summary.p99.value_ns is None for _, run, _ in runs):
+        out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
+    if any(not run.steady for _, run, _ in runs):
+        out.print("[yellow]unsteady:[/] latency never settled during warm-up; take such a row for no verdict")
+    for _, _, path in runs:
+        out.print(f"[dim]{path}[/]")

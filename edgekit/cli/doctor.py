@@ -1,0 +1,35 @@
+"""`edgekit doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from edgekit.cli import output
+from edgekit.cli.options import targets_option
+from edgekit.cli.output import json_option
+from edgekit.errors import EXIT_ERROR
+
+
+@click.command("doctor")
+@click.argument("target")
+@targets_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> None:
+    """Tell what works on TARGET, what is missing, what will distort a measurement, and what to do."""
+    from edgekit.bench.doctor import examine
+    from edgekit.devices import connect, load_target
+
+    with connect(load_target(target, folder)) as device:
+        findings = examine(device)
+    if as_json:
+        output.print_json("doctor", target=target, findings=findings)
+    else:
+        marks = {"ok": Text("✓", "green"), "warning": Text("!", "yellow"), "missing": Text("✗", "bold red")}
+        rows = [[marks[f.level], f.subject, f.what, f.remedy] for f in findings]
+        output.print_table(f"{target}: what an artifact will find there", ["", "subject", "found", "what to do"], rows)
+    if any(finding.level == "missing" for finding in findings):
+        ctx.exit(EXIT_ERROR)

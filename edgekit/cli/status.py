@@ -1,0 +1,41 @@
+"""`edgekit status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from edgekit.cli import output
+from edgekit.cli.options import targets_option
+from edgekit.cli.output import json_option
+from edgekit.errors import EXIT_FAILED_CHECK
+
+
+@click.command("status")
+@click.argument("target")
+@targets_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> None:
+    """Show which artifacts TARGET has, which one of each model is current, and whether it is whole."""
+    from edgekit.deploy import status
+    from edgekit.devices import connect, load_target
+
+    with connect(load_target(target, folder)) as device:
+        models = status(device)
+    if as_json:
+        output.print_json("status", target=target, models=models)
+    elif not models:
+        output.console().print(f"{target} has no artifacts yet. Put one there: edgekit deploy ARTIFACT --to {target}")
+    else:
+        rows = [
+            [m.model, m.title, m.current_id[:12] if m.current_id else "–", m.previous_id[:12] if m.previous_id else "–",
+             output.size(m.payload_bytes), Text("whole", "green") if m.whole else Text("damaged", "bold red")]
+            for m in models
+        ]  # fmt: skip
+        columns = ["model", "current", "id", "previous", "size", "sha256 there"]
+        output.print_table(f"on {target}", columns, rows, right="size")
+    if any(not model.whole for model in models):
+        ctx.exit(EXIT_FAILED_CHECK)

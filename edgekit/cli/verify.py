@@ -1,0 +1,39 @@
+"""`edgekit verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from edgekit.cli import output
+from edgekit.cli.output import json_option
+from edgekit.errors import EXIT_FAILED_CHECK
+
+
+@click.command("verify")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def command(ctx: click.Context, artifact: Path, *, as_json: bool) -> None:
+    """Check the files of ARTIFACT, and its golden answers on this machine."""
+    from edgekit.artifact import open_artifact
+    from edgekit.bench.verify import verify
+    from edgekit.devices import connect, load_target
+
+    found = open_artifact(artifact)
+    with connect(load_target("local")) as device:
+        result = verify(device, found)
+    if as_json:
+        output.print_json("verify", artifact=found.id, result=result)
+    else:
+        rows = [
+            [o.output, output.decibel(o.snr_db, exact=o.exact), "–" if o.max_abs_error is None else f"{o.max_abs_error:.2g}",
+             Text("same", "green") if result.passed else Text("differs", "bold red")]
+            for o in result.outputs
+        ]  # fmt: skip
+        title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {result.package} {result.version}"
+        output.print_table(title, ["output", "SNR", "max error", "answer"], rows, right="SNR|max error")
+    if not result.passed:
+        ctx.exit(EXIT_FAILED_CHECK)
