@@ -205,7 +205,11 @@ def open_artifact(path: Path) -> Artifact:
     if not manifest.is_file():
         nearby = sorted(p.parent for p in path.glob(f"**/{MANIFEST}"))[:3] if path.is_dir() else []
         nearby = [p for p in nearby if p != path]
-        hint = f"Did you mean {', '.join(map(str, nearby))}?" if nearby else "Give a directory that `edgekit convert` wrote."
+        hint = (
+            f"Did you mean {', '.join(map(str, nearby))}?"
+            if nearby
+            else "Give a directory that `edgekit convert` wrote."
+        )
         raise ArtifactError(f"{path} is not an artifact: it has no {MANIFEST}.", remedy=hint)
     content = manifest.read_bytes()
     return Artifact(

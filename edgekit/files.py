@@ -158,7 +158,9 @@ def point_to(link: Path, target: Path) -> None:
     """
     with writing(link):
         if link.exists() and not link.is_symlink():
-            raise StorageError(f"{link} is in the way: it is not a link of ours.", remedy="Move it, or use another --out.")
+            raise StorageError(
+                f"{link} is in the way: it is not a link of ours.", remedy="Move it, or use another --out."
+            )
         link.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_beside(link)
         temporary.symlink_to(os.path.relpath(target, link.parent))

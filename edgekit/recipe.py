@@ -41,9 +41,7 @@ def parse_recipe(text: str) -> Recipe:
     name, _, rest = text.partition(":")
     precision, at, triple = rest.partition("@")
     if not name or not precision or (at and not triple) or any(c.isspace() or c == "/" for c in text):
-        raise RecipeError(
-            f"{text!r} is not a recipe.", remedy="Write FORMAT:PRECISION[@TRIPLE], such as tflite:int8."
-        )
+        raise RecipeError(f"{text!r} is not a recipe.", remedy="Write FORMAT:PRECISION[@TRIPLE], such as tflite:int8.")
     return Recipe(format=name, precision=precision, triple=triple or None)
 
 

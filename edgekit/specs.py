@@ -100,9 +100,7 @@ def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarr
     return np.ascontiguousarray(stacked, dtype=dtype)
 
 
-def stack_all(
-    specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray], *, what: str
-) -> dict[str, np.ndarray]:
+def stack_all(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, np.ndarray]:
     """`stack_samples` for every input; all must hold the same number of samples.
 
     Raises:

@@ -41,7 +41,10 @@ def examine(device: Device) -> list[Finding]:
         return [
             *findings,
             Finding(
-                "missing", "Python", f"{python} does not run there", "Install Python 3.8 or newer, or set `python` in the target."
+                "missing",
+                "Python",
+                f"{python} does not run there",
+                "Install Python 3.8 or newer, or set `python` in the target.",
             ),
         ]
     try:
@@ -49,7 +52,9 @@ def examine(device: Device) -> list[Finding]:
     except DeviceError as error:
         return [*findings, Finding("missing", "runner", error.what, error.remedy)]
     values = info["facts"]["values"]
-    findings.append(Finding("ok", "Python", f"{values['python']}, {values['os'] or values['kernel']}, {values['machine']}"))
+    findings.append(
+        Finding("ok", "Python", f"{values['python']}, {values['os'] or values['kernel']}, {values['machine']}")
+    )
     findings.extend(_runtimes(info, python))
     findings.append(_disk(device))
     findings.extend(_distortions(values, info["facts"]["missing"]))
@@ -61,7 +66,9 @@ def _runtimes(info: dict[str, Any], python: str) -> Iterator[Finding]:
         if "package" in found:
             yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
         else:
-            yield Finding("missing", f"runtime {name}", found["reason"], f"Run there: {python} -m pip install ai-edge-litert")
+            yield Finding(
+                "missing", f"runtime {name}", found["reason"], f"Run there: {python} -m pip install ai-edge-litert"
+            )
 
 
 def _disk(device: Device) -> Finding:

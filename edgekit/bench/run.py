@@ -123,4 +123,6 @@ def read_run(path: Path) -> Run:
             raise ArtifactError(f"{path} has schema {schema}.", remedy=f"This version reads schema {SCHEMA}.")
         return msgspec.json.decode(content, type=Run)
     except (OSError, msgspec.MsgspecError) as error:
-        raise ArtifactError(f"{path} is not a run: {error}.", remedy="Give a file that `edgekit bench` wrote.") from error
+        raise ArtifactError(
+            f"{path} is not a run: {error}.", remedy="Give a file that `edgekit bench` wrote."
+        ) from error

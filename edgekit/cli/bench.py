@@ -42,15 +42,23 @@ def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 @click.command("bench")
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT...")
 @click.option("--on", "target", required=True, metavar="TARGET", help="A name in the targets folder, or a .toml file.")
-@click.option("--threads", callback=_threads, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]")
-@click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True,
-              help="Fresh processes per measurement.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bench_results"),
-              show_default=True, help="Where runs are kept.")
+@click.option(
+    "--threads", callback=_threads, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]"
+)
+@click.option(
+    "--blocks", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes per measurement."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("bench_results"),
+    show_default=True,
+    help="Where runs are kept.",
+)
 @targets_option
 @wait_option
 @json_option
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     artifacts: tuple[Path, ...], target: str, threads: tuple[int, ...] | None, blocks: int, out: Path, folder: Path,
     wait_s: float, *, as_json: bool,
 ) -> None:  # fmt: skip

@@ -20,19 +20,39 @@ if TYPE_CHECKING:
 
 @click.command("convert")
 @click.argument("model")
-@click.option("--to", "recipes", multiple=True, required=True, metavar="RECIPE",
-              help="FORMAT:PRECISION[@TRIPLE], or a recipe file (.toml, .json). Give it several times.")
-@click.option("--calibration", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="Representative inputs, an .npz with one array per input.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("artifacts"), show_default=True,
-              help="Where artifacts appear.")
+@click.option(
+    "--to",
+    "recipes",
+    multiple=True,
+    required=True,
+    metavar="RECIPE",
+    help="FORMAT:PRECISION[@TRIPLE], or a recipe file (.toml, .json). Give it several times.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Representative inputs, an .npz with one array per input.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("artifacts"),
+    show_default=True,
+    help="Where artifacts appear.",
+)
 @click.option("--trust", is_flag=True, help="Open a model file even though it executes code it brings along.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Workers at once.  [default: half the cores]")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=1800.0, show_default=True,
-              help="Bound of each step, in seconds.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="Bound of each step, in seconds.",
+)
 @json_option
 @click.pass_context
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     ctx: click.Context, model: str, recipes: tuple[str, ...], calibration: Path | None, out: Path, *,
     trust: bool, jobs: int | None, timeout_s: float, as_json: bool,
 ) -> None:  # fmt: skip

@@ -14,8 +14,14 @@ from edgekit.cli.output import json_option
 
 @click.command("devices")
 @targets_option
-@click.option("--deadline", "deadline_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True,
-              help="Seconds to wait for all of them together.")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for all of them together.",
+)
 @json_option
 def command(folder: Path, deadline_s: float, *, as_json: bool) -> None:  # fmt: skip
     """List the project's targets, and which of them answer."""

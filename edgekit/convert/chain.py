@@ -135,7 +135,9 @@ def _validate(ref: ModelRef, recipes: Sequence[Recipe]) -> None:
 @cache
 def _code_sha256() -> str:
     package = Path(__file__).parent.parent
-    return digest_of_tree([package / "convert", package / "runner", *(package / f"{n}.py" for n in ("model", "specs", "artifact"))])
+    return digest_of_tree(
+        [package / "convert", package / "runner", *(package / f"{n}.py" for n in ("model", "specs", "artifact"))]
+    )
 
 
 class _Chain:
@@ -205,9 +207,7 @@ class _Chain:
             return folder
         title = f"{self._ref.name} {format_name or 'source'} {step}"
         with publishing_folder(folder) as work:
-            job = self._job(
-                step, work, format=format_name, source_folder=str(source_folder) if source_folder else None
-            )
+            job = self._job(step, work, format=format_name, source_folder=str(source_folder) if source_folder else None)
             self.workers.run(job, self._log(f"{step}-{key}"), lambda s: self._on_stage(step, s), title)
         return folder
 

@@ -80,8 +80,11 @@ def _folder(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
         name=model.name,
         path=path,
         source=model.source,
-        files=(path / "model.py", *(p for p in sorted(path.rglob("*.py")) if p.name != "model.py" and ".package" not in p.parts),
-               *(Path(f) for f in model.files)),
+        files=(
+            path / "model.py",
+            *(p for p in sorted(path.rglob("*.py")) if p.name != "model.py" and ".package" not in p.parts),
+            *(Path(f) for f in model.files),
+        ),
         depends_on=model.depends_on,
         executes=f"executes {path / 'model.py'}",
         trust=trust,

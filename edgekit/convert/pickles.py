@@ -88,7 +88,9 @@ def _search(content: bytes, where: str, depth: int) -> Iterator[tuple[str, str, 
 
 
 def _looks_like_pickle(content: bytes, where: str) -> bool:
-    binary = content[:1] == b"\x80" and len(content) > 2 and 2 <= content[1] <= 5 and content.rstrip(b"\0").endswith(b".")
+    binary = (
+        content[:1] == b"\x80" and len(content) > 2 and 2 <= content[1] <= 5 and content.rstrip(b"\0").endswith(b".")
+    )
     named = where.endswith((".pkl", ".pickle", ".pt", ".pth")) or "custom_obj_" in where
     return bool(content) and (binary or named)
 

@@ -159,4 +159,6 @@ if __name__ == "__main__":
     status = main(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # the work is on disk; interpreters with half a dozen native libraries do not always unload cleanly
+    os._exit(
+        status
+    )  # the work is on disk; interpreters with half a dozen native libraries do not always unload cleanly

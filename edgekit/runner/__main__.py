@@ -86,9 +86,7 @@ def _bench(request, events):
         session.invoke, request["min_samples"], request["min_ns"], request["max_ns"], events.heartbeat
     )
     events.emit("samples", samples_ns=samples, stop=stop, median_half_width=width)
-    events.emit(
-        "memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable
-    )
+    events.emit("memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable)
     events.emit("facts", when="after", **facts.gather())
     return 0
 

@@ -43,7 +43,9 @@ class ExportedProgramFile(Source):
         for given in program.graph_signature.user_inputs:
             value = values.get(given)
             if not isinstance(value, torch.Tensor):
-                raise ModelError(f"Input {given!r} of {path} is not a tensor.", remedy="Export it with tensor inputs only.")
+                raise ModelError(
+                    f"Input {given!r} of {path} is not a tensor.", remedy="Export it with tensor inputs only."
+                )
             if any(not isinstance(size, int) for size in value.shape):
                 raise ModelError(
                     f"Input {given!r} of {path} has a dynamic shape, {tuple(value.shape)}.",

@@ -1,0 +1,1 @@
+"""What takes several rooms of one floor at once. So far: the demo."""
