@@ -1,0 +1,109 @@
+"""Deploy and roll back: what changes a model's links, under the device's lock, after everything was verified."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgekit.artifact import check_files
+from edgekit.deploy.status import Links, inspect, is_model_name, read_links
+from edgekit.devices.scripts import ACTIVATE
+from edgekit.devices.store import Store
+from edgekit.errors import ArtifactError, NothingToRollBackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgekit.artifact import Artifact
+    from edgekit.devices import Device
+
+_NONE = Links(None, None)
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What a deployment or a rollback did. `previous_id` is what `rollback` would return to."""
+
+    model: str
+    artifact_id: str
+    previous_id: str | None
+    sent_bytes: int
+    already_there: bool
+    seconds: float
+
+
+def deploy(device: Device, artifact: Artifact, on_bytes: Callable[[int], None] | None = None) -> Deployment:
+    """Makes an artifact the current one of its model. If it is already, nothing changes.
+
+    Raises:
+        CorruptArtifactError: the artifact is damaged here; nothing was sent.
+        TransferError, DeviceStorageError, DeviceBusyError, DeviceError: see `Store.push`.
+    """
+    began = time.monotonic()
+    model = artifact.manifest.model
+    if not is_model_name(model):
+        raise ArtifactError(
+            f"{artifact.path} has a model name {model!r} that cannot name a folder.", remedy="Rename it."
+        )
+    check_files(artifact)
+    with device.lock(f"deploy {artifact.title}"):
+        pushed = Store(device).push(artifact, on_bytes)
+        links = read_links(device).get(model, _NONE)
+        previous = links.previous
+        if links.current != artifact.id:
+            previous = links.current or links.previous
+            _activate(device, model, artifact.id, previous)
+    return Deployment(
+        model=model,
+        artifact_id=artifact.id,
+        previous_id=previous if previous != artifact.id else None,
+        sent_bytes=pushed.sent_bytes,
+        already_there=pushed.already_there,
+        seconds=time.monotonic() - began,
+    )
+
+
+def rollback(device: Device, model: str) -> Deployment:
+    """Makes the previous artifact of a model the current one, and the current one the previous.
+
+    Raises:
+        NothingToRollBackError: there is no such model on the device, or no earlier artifact, or it is damaged.
+        DeviceBusyError, DeviceError: the device is in use, or a command failed.
+    """
+    began = time.monotonic()
+    with device.lock(f"rollback of {model}"):
+        models = read_links(device)
+        links = models.get(model, _NONE)
+        if links.current is None or links.previous is None:
+            raise _nothing(device, model, models)
+        _, whole = inspect(device, links.previous)
+        if not whole:
+            raise NothingToRollBackError(
+                f"{device.name} keeps the earlier artifact {links.previous[:12]} of {model!r}, but it is damaged. "
+                f"{links.current[:12]} stays current.",
+                remedy="Deploy the artifact that you want anew.",
+            )
+        _activate(device, model, links.previous, links.current)
+    return Deployment(model, links.previous, links.current, 0, True, time.monotonic() - began)
+
+
+def _activate(device: Device, model: str, artifact_id: str, previous: str | None) -> None:
+    device.script(
+        ACTIVATE, device.root, model, artifact_id, previous or "", step=f"activating {artifact_id[:12]}", timeout_s=120
+    )
+
+
+def _nothing(device: Device, model: str, models: dict[str, Links]) -> NothingToRollBackError:
+    if model in models and models[model].current is not None:
+        return NothingToRollBackError(
+            f"{device.name} keeps no earlier artifact of {model!r}: {str(models[model].current)[:12]} is the only one.",
+            remedy="Deploy the artifact that you want instead.",
+        )
+    known = ", ".join(
+        f"{name} ({'can' if links.previous else 'cannot'} be rolled back)" for name, links in models.items()
+    )
+    return NothingToRollBackError(
+        f"{device.name} has no model {model!r}; it has {known or 'none'}.",
+        remedy="Name one of them." if models else "Deploy one first.",
+    )

@@ -1,0 +1,106 @@
+"""What is on a device: every model, its current and previous artifact, and whether the current one is whole.
+
+What a device says is checked before it is used: a name or link that EdgeKit would not have written is left out, and a
+manifest counts only if its sha256 is the id that it is stored under.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgekit.artifact import MANIFEST, FileEntry, Manifest, read_manifest
+from edgekit.devices.scripts import MODELS, READ_FILE
+from edgekit.devices.store import Store, is_id
+from edgekit.errors import ArtifactError, RemoteCommandError
+
+if TYPE_CHECKING:
+    from edgekit.devices import Device
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LINK = re.compile(r"\.\./\.\./store/([0-9a-f]{64})")
+
+
+class Links(msgspec.Struct, frozen=True):
+    """Where a model's links lead."""
+
+    current: str | None
+    previous: str | None
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """One model on a device. `whole`: every file of the current artifact was hashed there just now and is right.
+
+    `payload_bytes` is None where the manifest is lost; `title` is then the model's name.
+    """
+
+    model: str
+    current_id: str | None
+    previous_id: str | None
+    title: str
+    payload_bytes: int | None
+    whole: bool
+
+
+def status(device: Device) -> list[ModelStatus]:
+    """The models of a device, by name.
+
+    Raises:
+        DeviceError: the link or a command failed.
+    """
+    found = []
+    for model, links in sorted(read_links(device).items()):
+        manifest, whole = inspect(device, links.current) if links.current else (None, False)
+        found.append(
+            ModelStatus(
+                model=model,
+                current_id=links.current,
+                previous_id=links.previous,
+                title=f"{manifest.model} {manifest.recipe}" if manifest else model,
+                payload_bytes=manifest.payload_bytes if manifest else None,
+                whole=whole,
+            )
+        )
+    return found
+
+
+def is_model_name(text: str) -> bool:
+    """Whether a text can name a model's folder."""
+    return _NAME.fullmatch(text) is not None
+
+
+def read_links(device: Device) -> dict[str, Links]:
+    """Every model's links."""
+    answer = device.script(MODELS, device.root, step="listing its models").decode("utf-8", "replace")
+    found = {}
+    for line in answer.splitlines():
+        fields = line.split("\t")
+        if len(fields) == 3 and is_model_name(fields[0]):
+            current, previous = (m[1] if (m := _LINK.fullmatch(link)) else None for link in fields[1:])
+            found[fields[0]] = Links(current, previous if previous != current else None)
+    return found
+
+
+def inspect(device: Device, artifact_id: str) -> tuple[Manifest | None, bool]:
+    """An artifact's manifest as the device has it (None if it is another), and whether all files are right."""
+    assert is_id(artifact_id)
+    store = Store(device)
+    try:
+        content = device.script(
+            READ_FILE,
+            f"{store.artifact_path(artifact_id)}/{MANIFEST}",
+            step=f"reading the manifest of {artifact_id[:12]}",
+        )
+    except RemoteCommandError:
+        return None, False
+    if hashlib.sha256(content).hexdigest() != artifact_id:
+        return None, False
+    try:
+        manifest = read_manifest(content, where=f"the manifest of {artifact_id[:12]} on {device.target.name}")
+    except ArtifactError:  # of another version of EdgeKit: it can be listed, and not verified
+        return None, False
+    files = [FileEntry(MANIFEST, len(content), artifact_id), *manifest.files]
+    return manifest, store.has(artifact_id, files)

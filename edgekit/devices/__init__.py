@@ -1,0 +1,30 @@
+"""Devices: how a target is described, reached, stored on and asked.
+
+    target          a TOML file in targets/: how to reach one device and how to measure on it
+    process         a command under way on a device, and its output as lines
+    transport       runs commands and moves bytes; `local` and `ssh` are its two implementations
+    device          a connected target: its root folder and its lock
+    scripts         every line of shell that EdgeKit runs on a device
+    lock            one user at a time, even across cut links
+    store           files on the device: uploaded under a temporary name, verified there, renamed
+    runner_zip      the runner as one file
+    runner_client   the runner on the device: one request, its events
+
+Nothing here knows of statistics. A transport knows of nothing but bytes and commands.
+"""
+
+from edgekit.devices.device import Device, connect
+from edgekit.devices.process import Completed, LineStream
+from edgekit.devices.target import BenchSettings, SshSettings, Target, list_targets, load_target
+
+__all__ = [
+    "BenchSettings",
+    "Completed",
+    "Device",
+    "LineStream",
+    "SshSettings",
+    "Target",
+    "connect",
+    "list_targets",
+    "load_target",
+]

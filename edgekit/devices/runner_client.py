@@ -1,0 +1,144 @@
+"""The runner on the device: sends one request, reads its events (docs/formats/runner-protocol.md).
+
+Whatever else comes out of the device is an error that quotes it: a runner that says nothing sensible measures nothing
+sensible. A failed golden check is no error here; its event is among those returned, and the caller decides.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgekit import plugins
+from edgekit.devices.runner_zip import runner_zip
+from edgekit.devices.store import Store
+from edgekit.errors import PluginError, RunnerError, RuntimeMissingError
+from edgekit.runner import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgekit.devices.device import Device
+    from edgekit.devices.process import Completed
+
+_QUOTED = 300
+
+
+def run_request(
+    device: Device,
+    request: dict[str, Any],
+    *,
+    idle_timeout_s: float,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Runs one request in a fresh process on the device and returns all its events, `hello` to `done`.
+
+    Args:
+        device: where.
+        request: the request without its schema, such as `{"do": "info", "runtimes": ["litert"]}`.
+        idle_timeout_s: how long the runner may say nothing.
+        on_event: told each event as it comes.
+
+    Raises:
+        RuntimeMissingError: the device has no runtime for the request.
+        RunnerError: the runner failed, ended early, or said what is no event.
+        RemoteTimeoutError: it said nothing for too long; it was ended.
+        ConnectionLostError: the link went down.
+    """
+    path = Store(device).put_file(*runner_zip())
+    argv = [device.target.python, path, json.dumps({"schema": SCHEMA, **request})]
+    step = f"running the runner ({request.get('do')})"
+    events: list[dict[str, Any]] = []
+    with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:
+        for line in lines:
+            event = _parse(device, line)
+            events.append(event)
+            if event["event"] == "error":
+                raise _failure(device, request, event)
+            if on_event is not None:
+                on_event(event)
+            device.keep_lock()
+        completed = lines.wait()
+    if not events or events[-1]["event"] != "done":
+        raise _ended_early(device, completed, events)
+    return events
+
+
+def device_info(device: Device, *, timeout_s: float = 60) -> dict[str, Any]:
+    """Facts and runtimes of a device.
+
+    Returns:
+        `{"python": path, "facts": {"values": ..., "missing": ...}, "runtimes": {name: {"package", "version"} or
+        {"missing": reason}}}`
+
+    Raises:
+        DeviceError: as `run_request`.
+    """
+    events = run_request(device, {"do": "info", "runtimes": plugins.names("runtime")}, idle_timeout_s=timeout_s)
+    info: dict[str, Any] = {"python": None, "facts": {"values": {}, "missing": {}}, "runtimes": {}}
+    for event in events:
+        if event["event"] == "hello":
+            info["python"] = event.get("python")
+        elif event["event"] == "facts":
+            info["facts"] = {"values": event.get("values", {}), "missing": event.get("missing", {})}
+        elif event["event"] == "runtime":
+            info["runtimes"][event["name"]] = {"package": event.get("package"), "version": event.get("version")}
+        elif event["event"] == "no-runtime":
+            info["runtimes"][event["name"]] = {"missing": event.get("reason")}
+    return info
+
+
+def _parse(device: Device, line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            return event
+    except ValueError:
+        pass
+    raise RunnerError(
+        f"{device.name} sent a line that is no event of the runner: {line[:_QUOTED]!r}.",
+        remedy="Check that `python` in the target is a Python 3.8 or newer, and that nothing prints at its start.",
+    )
+
+
+def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> RunnerError | RuntimeMissingError:
+    message = str(event.get("message", "no reason given"))[: 2 * _QUOTED].rstrip(".")
+    if event.get("kind") == "runtime-missing":
+        return RuntimeMissingError(
+            f"{device.name} has no runtime {request.get('runtime')!r}: {message}.", remedy=_install(device, request)
+        )
+    return RunnerError(
+        f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.",
+        remedy="Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`.",
+    )
+
+
+def _install(device: Device, request: dict[str, Any]) -> str:
+    try:
+        packages = [p.replace("_", "-") for p in plugins.load("runtime", str(request.get("runtime"))).PACKAGES]
+    except PluginError:
+        return "Install the runtime there."
+    others = f" ({' or '.join(packages[1:])} will do as well)" if len(packages) > 1 else ""
+    return f"Run there: {device.target.python} -m pip install {packages[0]}{others}."
+
+
+def _ended_early(device: Device, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
+    said = completed.stderr.decode("utf-8", "replace").strip()[-2 * _QUOTED :]
+    last = f"after its {events[-1]['event']!r} event" if events else "before its first event"
+    if not events and completed.code in (126, 127):
+        remedy = "Install Python 3.8 or newer there, or set `python` in the target to its path."
+    elif completed.code == 137:
+        remedy = "It was killed, most likely for want of memory: free some, or take a smaller artifact."
+    else:
+        remedy = (
+            "Run `edgekit doctor` on it, and check that its Python is 3.8 or newer and its runtime fits its system."
+        )
+    return RunnerError(
+        f"The runner on {_lower(device.name)} ended {last} with exit status {completed.code}: "
+        f"{said or 'it said nothing'}.",
+        remedy=remedy,
+    )
+
+
+def _lower(name: str) -> str:
+    return name[0].lower() + name[1:]

@@ -1,0 +1,196 @@
+"""Every line of shell that EdgeKit runs on a device: constants, with data passed as positional parameters only.
+
+They need a POSIX `sh` and mkdir, mv, rm, ln, cat, sync, df, date, and one of sha256sum, `shasum -a 256` and openssl;
+that is coreutils, busybox, toybox and macOS. They are run as `sh -c SCRIPT edgekit ARGUMENT...`. Nothing that a user, a
+target or a device says ever becomes part of a script.
+"""
+
+_HEAD = "set -u; LC_ALL=C; export LC_ALL; "
+
+RESOLVE_ROOT = (
+    _HEAD
+    + r"""
+case $1 in
+  "~") root=$HOME ;;
+  "~/"*) root=$HOME/${1#"~/"} ;;
+  /*) root=$1 ;;
+  *) root=$HOME/$1 ;;
+esac
+mkdir -p -- "$root" && cd -- "$root" && pwd -P
+"""
+)
+"""$1 the target's root. Makes it and prints its absolute path. A relative one is in the user's home folder."""
+
+DIGESTS = (
+    _HEAD
+    + r"""
+cd -- "$1" 2>/dev/null || { echo absent; exit 0; }
+shift
+if command -v sha256sum >/dev/null 2>&1; then digest() { sha256sum; }
+elif command -v shasum >/dev/null 2>&1; then digest() { shasum -a 256; }
+elif command -v openssl >/dev/null 2>&1; then digest() { openssl dgst -sha256 -r; }
+else echo "none of sha256sum, shasum and openssl is there" >&2; exit 69
+fi
+for file in "$@"; do
+  if [ -f "./$file" ]; then digest < "./$file" || echo unreadable; else echo missing; fi
+done
+"""
+)
+"""$1 a folder, $2... files in it. One line a file that begins with its sha256, or one line `absent`."""
+
+PREPARE = (
+    _HEAD
+    + r"""
+root=$1; nonce=$2; shift 2
+rm -rf -- "$root/tmp"
+mkdir -p -- "$root/store" "$root/runner" "$root/tmp/$nonce" || exit 1
+for folder in "$@"; do mkdir -p -- "$root/tmp/$nonce/$folder" || exit 1; done
+df -Pk -- "$root" 2>/dev/null | { free=; while read -r _ _ _ available _; do free=$available; done; echo "$free"; }
+"""
+)
+"""$1 root, $2 nonce, $3... folders. Empties root/tmp, makes a new folder there, prints the free KiB."""
+
+DISCARD = _HEAD + 'rm -rf -- "$1/tmp/$2"'
+"""$1 root, $2 nonce."""
+
+PUBLISH = (
+    _HEAD
+    + r"""
+root=$1; nonce=$2; name=$3; shift 3
+flush() { sync -- "$@" 2>/dev/null || sync; }
+cd -- "$root/tmp" || exit 1
+find "./$nonce" -type f -exec chmod a-w {} +
+find "./$nonce" -exec sync {} + 2>/dev/null || sync
+if [ -e "$root/$name" ]; then mv -- "$root/$name" "./$nonce.damaged" || exit 1; fi
+mv -- "./$nonce/$1" "$root/$name" || exit 1
+flush "$root/${name%/*}"
+rm -rf -- "./$nonce" "./$nonce.damaged"
+"""
+)
+"""$1 root, $2 nonce, $3 final name below root, $4 what becomes it below root/tmp/nonce. One rename publishes it.
+
+Whatever has that name already was found damaged, and makes room.
+"""
+
+DIAGNOSE = (
+    _HEAD
+    + r"""
+df -Pk -- "$1" 2>/dev/null | { free=; while read -r _ _ _ available _; do free=$available; done; echo "$free"; }
+probe="$1/.edgekit-probe-$$"
+(: > "$probe") && rm -f -- "$probe"
+"""
+)
+"""$1 a folder where a write failed. Prints its free KiB; the system's message, if any, on stderr."""
+
+LOCK = (
+    _HEAD
+    + r"""
+lock=$1/lock; op=$2; token=$3; lease=$4; owner=$5; steal=$6
+now=$(date +%s)
+enter() { mkdir "$lock/takeover" 2>/dev/null; }
+leave() { rmdir "$lock/takeover" 2>/dev/null; }
+load() {
+  held=; expires=
+  [ -f "$lock/lease" ] && { read -r held; read -r expires; } < "$lock/lease"
+  case $expires in ''|*[!0-9]*) expires=0 ;; esac
+}
+save() {
+  printf '%s\n%s\n' "$token" "$((now + lease))" > "$lock/.lease" &&
+  printf '%s\n' "$owner" > "$lock/.owner" &&
+  mv -f "$lock/.owner" "$lock/owner.json" && mv -f "$lock/.lease" "$lock/lease"
+}
+drop() { mv "$lock" "$lock.$token" && rm -rf "$lock.$token"; }
+busy() { echo busy; echo "$expires $now"; cat "$lock/owner.json" 2>/dev/null; exit 0; }
+case $op in
+acquire)
+  mkdir -p -- "$1" || exit 1
+  if mkdir "$lock" 2>/dev/null; then save || { drop; exit 1; }; echo ok; exit 0; fi
+  [ -d "$lock" ] || { mkdir "$lock"; exit 1; }
+  load
+  if [ -z "$held" ]; then sleep 2; load; fi
+  if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then busy; fi
+  [ "$now" -gt "$((expires + 60))" ] && leave
+  enter || busy
+  load
+  if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then leave; busy; fi
+  save || { leave; exit 1; }
+  leave
+  echo ok ;;
+renew)
+  enter || busy
+  load
+  if [ "$held" != "$token" ]; then leave; busy; fi
+  save || { leave; exit 1; }
+  leave
+  echo ok ;;
+release)
+  [ -d "$lock" ] && enter || { echo ok; exit 0; }
+  load
+  if [ "$held" = "$token" ]; then drop; else leave; fi
+  echo ok ;;
+esac
+"""
+)
+"""$1 root, $2 acquire|renew|release, $3 token, $4 lease in s, $5 owner JSON, $6 a token that may be taken over, or "".
+
+Prints `ok`, or `busy`, "EXPIRES NOW" and the owner. Everything that changes a lock which exists first makes the folder
+lock/takeover, of which there can be only one, and looks again. The clock is the device's own.
+"""
+
+MODELS = (
+    _HEAD
+    + r"""
+cd -- "$1/models" 2>/dev/null || exit 0
+for model in *; do
+  [ -d "./$model" ] || continue
+  printf '%s\t%s\t%s\n' "$model" "$(readlink "./$model/current")" "$(readlink "./$model/previous")"
+done
+"""
+)
+"""$1 root. One line a model: its name, where `current` and `previous` lead, separated by tabs."""
+
+READ_FILE = _HEAD + 'cat -- "$1"'
+"""$1 a path."""
+
+ACTIVATE = (
+    _HEAD
+    + r"""
+root=$1; folder=$1/models/$2; current=$3; previous=$4
+point() {
+  rm -rf -- "$folder/.new"
+  ln -s "../../store/$2" "$folder/.new" || exit 1
+  mv -fT "$folder/.new" "$folder/$1" 2>/dev/null && return
+  mv -fh "$folder/.new" "$folder/$1" 2>/dev/null && return
+  [ -h "$folder/.new" ] || exit 1
+  rm -f -- "$folder/$1" && mv -f "$folder/.new" "$folder/$1" || exit 1
+}
+[ -d "$root/store/$current" ] || { echo "the store lost $current" >&2; exit 1; }
+mkdir -p -- "$folder" || exit 1
+if [ -n "$previous" ]; then point previous "$previous"; fi
+point current "$current"
+sync -- "$folder" 2>/dev/null || sync
+"""
+)
+"""$1 root, $2 model, $3 id that becomes current, $4 id that becomes previous, or "".
+
+`previous` first: whatever happens between the two, the artifact that ran so far can still be found. A link is replaced
+by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
+"""
+
+WATCH = r"""
+exec 3<&0
+"$@" 3<&- </dev/null &
+child=$!
+{ cat <&3; kill "$child"; sleep 2; kill -9 "$child"; } >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+wait "$child"
+code=$?
+kill "$watcher" 2>/dev/null
+exit "$code"
+"""
+"""$1... a command. Runs it, and ends it when standard input does: when our channel or the link closes.
+
+sshd leaves commands without a terminal alone when their connection dies. A runner that hangs would heat the device
+forever.
+"""
