@@ -65,7 +65,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model's own metric for source and artifact on the evaluation data; `None` with the reason where there is none."""
+    """The model's own metric for source and artifact on the evaluation data; `None`, `because` of something."""
 
     metric: str | None
     unit: str

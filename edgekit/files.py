@@ -177,7 +177,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where results are kept between calls: `$EDGEKIT_CACHE`, else `$XDG_CACHE_HOME/edgekit`, else `~/.cache/edgekit`."""
+    """Where results are kept between calls: `$EDGEKIT_CACHE`, or `edgekit` in the user's cache folder."""
     if named := os.environ.get("EDGEKIT_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit"

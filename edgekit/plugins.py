@@ -5,6 +5,7 @@ A name that two packages register is an error, never a matter of import order.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
@@ -64,10 +65,8 @@ def versions(distributions: tuple[str, ...]) -> dict[str, str]:
     """Installed versions by distribution name; what is not installed is left out."""
     found = {}
     for name in distributions:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

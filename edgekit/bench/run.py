@@ -1,6 +1,6 @@
 """Run: everything that one benchmark recorded, and its file.
 
-One immutable JSON file a run, `bench_results/TARGET/TIME-MODEL-RECIPE-ID.json`, with the raw samples in ns. The field names
+One immutable JSON file a run, `bench_results/TARGET/TIME-MODEL-RECIPE-ID.json`, with the raw samples in ns. The fields
 are described in docs/formats/run.md. Nothing is ever parsed out of the file's name.
 """
 

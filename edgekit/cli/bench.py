@@ -80,7 +80,6 @@ def command(
                 task = progress.add_task(f"{artifact.title} ×{count}", total=1, stage="pushing")
 
                 def on_event(block: int, event: dict[str, Any], task: Any = task) -> None:
-                    device.renew_lock()
                     if event["event"] in _STAGES:
                         progress.update(task, stage=f"block {block + 1} of {blocks}: {_STAGES[event['event']]}")
 
@@ -90,7 +89,7 @@ def command(
     if as_json:
         output.print_json("bench", runs=[{"file": str(path), "run": run} for _, run, path in runs])
         return
-    _print(target, runs)
+    _print(device_target.name, runs)
 
 
 def _percentile(found: Percentile) -> str:
@@ -126,8 +125,9 @@ def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
     context, facts = runs[0][1].context, runs[0][1].blocks[0].before.values
     output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]))
     out = output.console()
-    out.print(f"[dim]{facts['cpu_model'] or facts['machine']}, {facts['cores']} cores, {facts['os'] or facts['kernel']}, "
-              f"{context.package} {context.version or ''}; {len(runs[0][1].blocks)} processes a row[/]")  # fmt: skip
+    machine = f"{facts['cpu_model'] or facts['machine']}, {facts['cores']} cores, {facts['os'] or facts['kernel']}"
+    runtime = f"{context.package} {context.version or ''}".strip()
+    out.print(f"[dim]{machine}, {runtime}; {len(runs[0][1].blocks)} processes a row[/]")
     if any(run.summary.p99.value_ns is None for _, run, _ in runs):
         out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
     if any(not run.steady for _, run, _ in runs):

@@ -25,15 +25,18 @@ def command(artifact: Path, target: str, folder: Path, wait_s: float, *, as_json
 
     found = open_artifact(artifact)
     total = sum(entry.bytes for entry in found.shipped_files())
-    with connect(load_target(target, folder)) as device, device.lock("deploy", wait_s=wait_s):
-        with output.transfer_progress() as progress:
-            task = progress.add_task(f"{found.title} → {target}", total=total)
-            result = deploy(device, found, on_bytes=lambda count: progress.advance(task, count))
+    with (
+        connect(load_target(target, folder)) as device,
+        device.lock("deploy", wait_s=wait_s),
+        output.transfer_progress() as progress,
+    ):
+        task = progress.add_task(f"{found.title} → {device.target.name}", total=total)
+        result = deploy(device, found, on_bytes=lambda count: progress.advance(task, count))
     if as_json:
-        output.print_json("deploy", target=target, deployment=result)
+        output.print_json("deploy", target=device.target.name, deployment=result)
         return
     sent = "nothing to send: it was there, whole" if result.already_there else f"sent {output.size(result.sent_bytes)}"
     previous = f"; before: {result.previous_id[:12]}" if result.previous_id else ""
     output.console().print(
-        f"[green]✓[/] {found.title} ({found.short_id}) is current on {target}: {sent}, {result.seconds:.2f} s{previous}"
+        f"[green]✓[/] {found.title} ({found.short_id}) is current on {device.target.name}: {sent}, {result.seconds:.2f} s{previous}"
     )

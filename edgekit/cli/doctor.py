@@ -23,13 +23,16 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
     from edgekit.bench.doctor import examine
     from edgekit.devices import connect, load_target
 
-    with connect(load_target(target, folder)) as device:
+    found_target = load_target(target, folder)
+    with connect(found_target) as device:
         findings = examine(device)
     if as_json:
-        output.print_json("doctor", target=target, findings=findings)
+        output.print_json("doctor", target=found_target.name, findings=findings)
     else:
         marks = {"ok": Text("✓", "green"), "warning": Text("!", "yellow"), "missing": Text("✗", "bold red")}
         rows = [[marks[f.level], f.subject, f.what, f.remedy] for f in findings]
-        output.print_table(f"{target}: what an artifact will find there", ["", "subject", "found", "what to do"], rows)
+        output.print_table(
+            f"{found_target.name}: what an artifact will find there", ["", "subject", "found", "what to do"], rows
+        )
     if any(finding.level == "missing" for finding in findings):
         ctx.exit(EXIT_ERROR)

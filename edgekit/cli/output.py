@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from edgekit.errors import EdgeKitError
 
@@ -63,13 +63,13 @@ def print_error(error: EdgeKitError, *, as_json: bool) -> None:
     log().print(text)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: str = "") -> None:
-    """Prints a table; the columns named in `right` (separated by spaces or commas in the caller's list) are right-aligned.
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
+    """Prints a table.
 
     Args:
         title: above the table, left out when piped.
         columns: their headings.
-        rows: one string or Text a cell.
+        rows: one string or rich Text a cell.
         right: headings of right-aligned columns, separated by "|".
     """
     out = console()
@@ -86,17 +86,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
     numeric = right.split("|")
     for column in columns:
         table.add_column(column, justify="right" if column in numeric else "left", no_wrap=True)
-    for row in rows:
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    for row in cells:
         table.add_row(*row)
-    if Measurement.get(out, out.options, table).maximum <= out.width:
-        wanted = Measurement.get(out, out.options.update(width=PIPED_WIDTH), table).maximum
-        if wanted <= out.width:
-            out.print(table)
-            return
+    if Measurement.get(out, out.options.update(width=PIPED_WIDTH), table).maximum <= out.width:
+        out.print(table)
+        return
     out.print(Text(title, style="bold"))
-    for row in rows:
+    for row in cells:
         for column, cell in zip(columns, row, strict=True):
-            out.print(Text.assemble((f"  {column}: ", "dim"), cell if isinstance(cell, Text) else Text(cell)))
+            out.print(Text.assemble((f"  {column}: " if column else "  ", "dim"), cell))
         out.print()
 
 

@@ -22,10 +22,11 @@ def command(model: str, target: str, folder: Path, wait_s: float, *, as_json: bo
     from edgekit.deploy import rollback
     from edgekit.devices import connect, load_target
 
-    with connect(load_target(target, folder)) as device, device.lock("rollback", wait_s=wait_s):
+    found_target = load_target(target, folder)
+    with connect(found_target) as device, device.lock("rollback", wait_s=wait_s):
         result = rollback(device, model)
     if as_json:
-        output.print_json("rollback", target=target, deployment=result)
+        output.print_json("rollback", target=found_target.name, deployment=result)
         return
     before = f" (was {result.previous_id[:12]})" if result.previous_id else ""
-    output.console().print(f"[green]✓[/] {model} on {target} is back at {result.artifact_id[:12]}{before}")
+    output.console().print(f"[green]✓[/] {model} on {found_target.name} is back at {result.artifact_id[:12]}{before}")

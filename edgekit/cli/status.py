@@ -23,12 +23,15 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
     from edgekit.deploy import status
     from edgekit.devices import connect, load_target
 
-    with connect(load_target(target, folder)) as device:
+    found_target = load_target(target, folder)
+    with connect(found_target) as device:
         models = status(device)
     if as_json:
-        output.print_json("status", target=target, models=models)
+        output.print_json("status", target=found_target.name, models=models)
     elif not models:
-        output.console().print(f"{target} has no artifacts yet. Put one there: edgekit deploy ARTIFACT --to {target}")
+        output.console().print(
+            f"{found_target.name} has no artifacts yet. Put one there: edgekit deploy ARTIFACT --to {target}"
+        )
     else:
         rows = [
             [m.model, m.title, m.current_id[:12] if m.current_id else "–", m.previous_id[:12] if m.previous_id else "–",
@@ -36,6 +39,6 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
             for m in models
         ]  # fmt: skip
         columns = ["model", "current", "id", "previous", "size", "sha256 there"]
-        output.print_table(f"on {target}", columns, rows, right="size")
+        output.print_table(f"on {found_target.name}", columns, rows, right="size")
     if any(not model.whole for model in models):
         ctx.exit(EXIT_FAILED_CHECK)

@@ -29,11 +29,16 @@ def command(ctx: click.Context, artifact: Path, *, as_json: bool) -> None:
         output.print_json("verify", artifact=found.id, result=result)
     else:
         rows = [
-            [o.output, output.decibel(o.snr_db, exact=o.exact), "–" if o.max_abs_error is None else f"{o.max_abs_error:.2g}",
-             Text("same", "green") if result.passed else Text("differs", "bold red")]
+            [
+                o.output,
+                output.decibel(o.snr_db, exact=o.exact),
+                "–" if o.max_abs_error is None else f"{o.max_abs_error:.2g}",
+                Text("same", "green") if result.passed else Text("differs", "bold red"),
+            ]
             for o in result.outputs
-        ]  # fmt: skip
-        title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {result.package} {result.version}"
+        ]
+        runtime = f"{result.package} {result.version or ''}".strip()
+        title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {runtime}"
         output.print_table(title, ["output", "SNR", "max error", "answer"], rows, right="SNR|max error")
     if not result.passed:
         ctx.exit(EXIT_FAILED_CHECK)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -267,8 +268,6 @@ class _Shared:
 
     def __init__(self) -> None:
         self._results: dict[str, Future[Path]] = {}
-        import threading
-
         self._lock = threading.Lock()
 
     def once(self, key: str, make: Callable[[], Path]) -> Path:

@@ -61,9 +61,9 @@ def _globals_of(content: bytes) -> Iterator[tuple[str, str]]:
             elif opcode.name == "MEMOIZE" and strings:
                 memo[len(memo)] = strings[-1]
             elif opcode.name in ("BINPUT", "LONG_BINPUT", "PUT") and strings:
-                memo[int(argument)] = strings[-1]
-            elif opcode.name in ("BINGET", "LONG_BINGET", "GET") and int(argument) in memo:
-                strings.append(memo[int(argument)])
+                memo[int(str(argument))] = strings[-1]
+            elif opcode.name in ("BINGET", "LONG_BINGET", "GET") and int(str(argument)) in memo:
+                strings.append(memo[int(str(argument))])
             elif opcode.name in ("EXT1", "EXT2", "EXT4"):
                 yield "copyreg extension", str(argument)
     except Exception:  # malformed on purpose or by accident: either way nobody can say what it does
@@ -112,6 +112,6 @@ def refuse_unsafe_pickles(path: Path, *, trust: bool) -> list[str]:
         shown = "; ".join(unsafe[:3]) + (f"; and {len(unsafe) - 3} more" if len(unsafe) > 3 else "")
         raise UntrustedModelError(
             f"Opening {path} would execute code that the file brings along ({shown}). Nothing was opened.",
-            remedy="If you made this file or trust who did, give --trust; else export the model anew with torch.export.save.",
+            remedy="If you made this file or trust who did, give --trust; else export the model anew.",
         )
     return unsafe

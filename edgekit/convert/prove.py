@@ -30,8 +30,8 @@ GOLDEN_SAMPLES = 8
 GOLDEN_BYTES = 1 << 20
 DEVICE_MARGIN_DB = 6.0
 DEVICE_SNR_DB = (20.0, 60.0)
-"""A device's answers are compared with the host's answers of the same payload. Other kernels round otherwise, so they may
-differ by as much as twice the amplitude of what the precision itself costs (6 dB), within these bounds."""
+"""A device's answers are compared with the host's answers of the same payload. Other kernels round otherwise, so they
+may differ by as much as twice the amplitude of what the precision itself costs (6 dB), within these bounds."""
 
 
 class Proof:

@@ -2,7 +2,8 @@
 
 A step's results lie in a folder of the cache, named by the hash of all that went into it:
 
-    source-KEY/   source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy, targets.npy
+    source-KEY/   source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy,
+                  targets.npy
     lower-KEY/    what Format.lower wrote
 """
 

@@ -41,7 +41,9 @@ def main() -> int:
             if status != 0 and command[0] != "doctor":
                 console.print(f"[bold red]The demo stopped:[/] `edgekit {command[0]}` ended with status {status}.")
                 return status
-    console.print(f"\n[bold green]✓[/] Done in {time.monotonic() - began:.0f} s. The runs are in bench_results/demo/. Next:\n")
+    console.print(
+        f"\n[bold green]✓[/] Done in {time.monotonic() - began:.0f} s. The runs are in bench_results/demo/. Next:\n"
+    )
     for text, why in (
         ("edgekit convert models/digits_cnn --to tflite:float16 --to tflite:dynamic-int8", "other precisions"),
         ("edgekit inspect artifacts/crepe_tiny/tflite-int8", "what is in an artifact"),

@@ -60,7 +60,12 @@ class TFLite(Format):
         litert_torch.convert(program.module(), arguments, keywords or None).export(str(folder / LOWERED))
 
     def convert(
-        self, exported: Path, lowered: Path, recipe: Recipe, calibration: Mapping[str, np.ndarray], payload: Path
+        self,
+        exported: Path,  # noqa: ARG002 - quantizing reads the lowered flatbuffer only
+        lowered: Path,
+        recipe: Recipe,
+        calibration: Mapping[str, np.ndarray],
+        payload: Path,
     ) -> Bindings:
         source = lowered / LOWERED
         if recipe.precision == "float32":

@@ -36,7 +36,7 @@ class ExportedProgramFile(Source):
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"{path} cannot be read as a torch.export program: {first}.",
-                remedy=f"Write it with torch.export.save and the torch installed here ({torch.__version__}), or an older one.",
+                remedy=f"Write it with torch.export.save and a torch no newer than the one here ({torch.__version__}).",
             ) from error
         values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         inputs = []

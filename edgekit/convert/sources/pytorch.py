@@ -65,7 +65,7 @@ class PyTorchModule(Source):
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"torch.export cannot trace model {model.name!r}: {first}.",
-                remedy="The log holds torch's whole explanation; data-dependent Python control flow is the usual cause.",
+                remedy="The log holds the whole explanation; control flow that depends on data is the usual cause.",
             ) from error
         torch.export.save(program, folder / PROGRAM)
         return reference
