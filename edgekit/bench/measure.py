@@ -11,7 +11,7 @@ from edgekit.bench.statistics import summarise
 from edgekit.devices.runner_client import run_request
 from edgekit.devices.runner_zip import runner_zip
 from edgekit.devices.store import Store
-from edgekit.errors import RunnerError, WrongAnswerError
+from edgekit.errors import DeviceBusyError, RunnerError, WrongAnswerError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgekit.devices import Device
 
 NS = 1_000_000_000
+QUIET_WAIT_S = 60.0
+QUIET_POLL_S = 2.0
 
 Event = dict[str, Any]
 
@@ -56,6 +58,7 @@ def bench(
     done: list[Block] = []
     runtime: Event = {}
     for number in range(blocks):
+        _wait_for_quiet(device)
         events = run_request(
             device,
             request,
@@ -87,6 +90,34 @@ def bench(
         blocks=tuple(done),
         summary=summarise(samples),
     )
+
+
+def _wait_for_quiet(device: Device) -> None:
+    """Waits, with a bound, until the load of the last minute is below the target's limit, if it has one.
+
+    Raises:
+        DeviceBusyError: it never was. Nothing was measured.
+    """
+    limit = device.target.bench.max_load_1min
+    if limit is None:
+        return
+    end = time.monotonic() + QUIET_WAIT_S
+    while True:
+        answer = device.run(["cat", "/proc/loadavg"], step="reading its load").stdout.decode(errors="replace")
+        try:
+            load = float(answer.split()[0])
+        except (IndexError, ValueError):
+            return  # a device that does not tell its load has none to wait for; the run's facts say so
+        if load <= limit:
+            return
+        if time.monotonic() >= end:
+            raise DeviceBusyError(
+                f"{device.name} has a load of {load:.2f}, above the {limit:g} that its target allows, and kept it for "
+                f"{QUIET_WAIT_S:.0f} s. Nothing was measured.",
+                remedy="Stop what else runs there, or raise max_load_1min in the target.",
+            )
+        device.keep_lock()
+        time.sleep(QUIET_POLL_S)
 
 
 def golden_request(artifact: Artifact, path: str) -> Event:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from edgekit.convert.steps import Job
 
 
+_NEED_NO_LOG = (errors.DataError, errors.MissingPackageError, errors.StorageError)
+"""Errors that say all there is to know; a log would only send the reader on an errand."""
+
+
 class Workers:
     """Runs jobs, each in a process; `stop` ends all that run."""
 
@@ -97,7 +101,8 @@ class Workers:
         if last.get("event") == "error":
             kind = getattr(errors, last["error"], ConversionError)
             what = last["what"] if kind is not ConversionError else f"{title} failed: {last['what']}"
-            error: EdgeKitError = kind(what, remedy=f"{last['remedy']} {kept}".strip())
+            remedy = last["remedy"] if issubclass(kind, _NEED_NO_LOG) else f"{last['remedy']} {kept}".strip()
+            error: EdgeKitError = kind(what, remedy=remedy)
             return error
         if timed_out:
             return ConversionError(

@@ -89,7 +89,7 @@ def load_target(name_or_path: str, folder: Path = Path("targets")) -> Target:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         if name_or_path == "local":
-            return Target(name="local", transport="local", description="this machine")
+            return Target(name="local", transport="local", description="this machine", python=sys.executable)
         raise _unknown(name_or_path, folder) from error
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"The target file {path} cannot be read: {error}.", remedy="Check the path.") from error
@@ -117,6 +117,8 @@ def _parse(text: str, path: Path) -> Target:
             remedy=f"Write schema = {SCHEMA}, or use the EdgeKit that wrote it.",
         )
     data.setdefault("name", path.stem)
+    if data.get("transport") == "local":
+        data.setdefault("python", sys.executable)  # the one that runs EdgeKit has the runtimes of this environment
     try:
         return msgspec.convert(data, Target)
     except msgspec.ValidationError as error:
