@@ -130,10 +130,10 @@ _STEPS: dict[str, Callable[[Job, Callable[[str], None]], None]] = {
 def main(argv: list[str]) -> int:
     """Carries out the job; 0 if its folder is filled, 1 if an `error` event says why not."""
     _die_with_parent()
-    events = Events.on_stdout()  # type: ignore[no-untyped-call]  # the runner is Python 3.8 without annotations
+    events = Events.on_stdout()
 
     def send(event: str, **fields: Any) -> None:
-        events.emit(event, **fields)  # type: ignore[no-untyped-call]
+        events.emit(event, **fields)
 
     job = msgspec.json.decode(Path(argv[1]).read_bytes(), type=Job)
     try:

@@ -9,21 +9,26 @@ import json
 import os
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 from . import SCHEMA, compare, facts, measure, memory, runtimes
 from .protocol import Events
 from .session import get_sample, run_samples, set_sample
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
 
 class Failure(Exception):
     """Ends the run with an `error` event of this kind."""
 
-    def __init__(self, kind, message):
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-def _runtime(name):
+def _runtime(name: str) -> tuple[ModuleType, dict[str, Any]]:
     try:
         module = runtimes.find(name)
     except ModuleNotFoundError as error:
@@ -34,13 +39,13 @@ def _runtime(name):
         raise Failure("runtime-missing", "%s (Python %s)" % (error, sys.executable)) from error
 
 
-def _load_golden(folder, names):
+def _load_golden(folder: str, names: Sequence[str]) -> list[Any]:
     import numpy as np
 
     return [np.load(os.path.join(folder, name), allow_pickle=False) for name in names]
 
 
-def _check_golden(session, request, events):
+def _check_golden(session: Any, request: dict[str, Any], events: Events) -> bool:
     """Every golden input through the session, against the golden outputs. Returns whether all are good enough."""
     golden = request["golden"]
     inputs = _load_golden(request["artifact"], golden["inputs"])
@@ -52,7 +57,7 @@ def _check_golden(session, request, events):
     return passed
 
 
-def _bench(request, events):
+def _bench(request: dict[str, Any], events: Events) -> int:
     events.emit("facts", when="before", **facts.gather())
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
@@ -91,7 +96,7 @@ def _bench(request, events):
     return 0
 
 
-def _check(request, events):
+def _check(request: dict[str, Any], events: Events) -> int:
     """The golden check alone, for `edgekit verify`."""
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=1, **version)
@@ -99,7 +104,7 @@ def _check(request, events):
     return 0 if _check_golden(session, request, events) else 3
 
 
-def _info(request, events):
+def _info(request: dict[str, Any], events: Events) -> int:
     events.emit("facts", when="now", **facts.gather())
     for name in request["runtimes"]:
         try:
@@ -110,15 +115,15 @@ def _info(request, events):
     return 0
 
 
-_ACTIONS = {"bench": _bench, "check": _check, "info": _info}
+_ACTIONS: dict[str, Callable[[dict[str, Any], Events], int]] = {"bench": _bench, "check": _check, "info": _info}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     events = Events.on_stdout()
     try:
         request = json.loads(argv[1])
         if request.get("schema") != SCHEMA:
-            raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)
+            raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)  # noqa: TRY301 - it ends as one event
         events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable)
         status = _ACTIONS[request["do"]](request, events)
         events.emit("done", status=status)

@@ -8,9 +8,10 @@ largest absolute error, cosine similarity; over samples: how often the largest e
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
-def compare(reference, candidate):
+def compare(reference: Any, candidate: Any) -> dict[str, Any]:
     """Compares two arrays of the same shape `(n, ...)`; returns a dict of plain numbers, see the module.
 
     `snr_db` is None where the two are equal to the bit (`exact`), and where the reference is all zeros or an output
@@ -24,7 +25,7 @@ def compare(reference, candidate):
     b = np.asarray(candidate, dtype=np.float64)
     finite = bool(np.isfinite(b).all())
     exact = bool(np.array_equal(a, b))
-    result = {
+    result: dict[str, Any] = {
         "samples": int(a.shape[0]),
         "finite": finite,
         "exact": exact,
@@ -46,8 +47,8 @@ def compare(reference, candidate):
     return result
 
 
-def at_least(result, min_snr_db):
+def at_least(result: dict[str, Any], min_snr_db: float) -> bool:
     """Whether a comparison is good enough: finite, and equal or with an SNR of at least `min_snr_db`."""
     if not result["finite"]:
         return False
-    return result["exact"] or (result["snr_db"] is not None and result["snr_db"] >= min_snr_db)
+    return bool(result["exact"] or (result["snr_db"] is not None and result["snr_db"] >= min_snr_db))

@@ -10,16 +10,20 @@ import os
 import platform
 import sys
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CPU = "/sys/devices/system/cpu"
 
 
-def _read(path):
+def _read(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read().strip()
 
 
-def _cpu_model():
+def _cpu_model() -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model", "Hardware") and value.strip():
@@ -27,7 +31,7 @@ def _cpu_model():
     raise LookupError("/proc/cpuinfo names no model")
 
 
-def _per_core(name):
+def _per_core(name: str) -> list[str]:
     cores = sorted(e for e in os.listdir(_CPU) if e.startswith("cpu") and e[3:].isdigit())
     found = [_read(os.path.join(_CPU, core, "cpufreq", name)) for core in cores]
     if not found:
@@ -35,11 +39,11 @@ def _per_core(name):
     return found
 
 
-def _frequencies(name):
+def _frequencies(name: str) -> list[int]:
     return [int(value) * 1000 for value in _per_core(name)]
 
 
-def _temperatures():
+def _temperatures() -> dict[str, float]:
     root = "/sys/class/thermal"
     zones = {}
     for entry in sorted(os.listdir(root)):
@@ -56,29 +60,29 @@ def _temperatures():
     return zones
 
 
-def _memory(key):
+def _memory(key: str) -> int:
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
     raise LookupError("%s is not in /proc/meminfo" % key)
 
 
-def _os_name():
+def _os_name() -> str:
     for line in _read("/etc/os-release").splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.split("=", 1)[1].strip().strip('"')
     raise LookupError("/etc/os-release has no PRETTY_NAME")
 
 
-def _affinity():
+def _affinity() -> list[int]:
     if not hasattr(os, "sched_getaffinity"):
         raise LookupError("this system has no CPU affinity")
     return sorted(os.sched_getaffinity(0))
 
 
-_STEADY = {
+_STEADY: dict[str, Callable[[], Any]] = {
     "cpu_model": _cpu_model,
-    "cores": lambda: os.cpu_count(),
+    "cores": os.cpu_count,
     "affinity": _affinity,
     "machine": platform.machine,
     "kernel": lambda: "%s %s" % (platform.system(), platform.release()),
@@ -90,7 +94,7 @@ _STEADY = {
     "governor": lambda: sorted(set(_per_core("scaling_governor"))),
     "frequency_max_hz": lambda: _frequencies("cpuinfo_max_freq"),
 }
-_CHANGING = {
+_CHANGING: dict[str, Callable[[], Any]] = {
     "time_unix_s": lambda: round(time.time(), 3),
     "uptime_s": lambda: float(_read("/proc/uptime").split()[0]),
     "load_1min": lambda: os.getloadavg()[0],
@@ -100,9 +104,10 @@ _CHANGING = {
 }
 
 
-def gather():
+def gather() -> dict[str, dict[str, Any]]:
     """All facts, see the module."""
-    values, missing = {}, {}
+    values: dict[str, Any] = {}
+    missing: dict[str, str] = {}
     for name, probe in list(_STEADY.items()) + list(_CHANGING.items()):
         try:
             value = probe()

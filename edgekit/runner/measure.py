@@ -9,20 +9,24 @@ from __future__ import annotations
 import gc
 import math
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Z_95 = 1.959963984540054
 AGREE = 0.02
 """Two medians agree when they differ by at most this share; the aim for the median's half-width as well."""
 
 
-def median(ordered):
+def median(ordered: Sequence[int]) -> float:
     """The median of sorted values."""
     n = len(ordered)
     middle = n // 2
     return ordered[middle] if n % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def median_half_width(samples):
+def median_half_width(samples: Sequence[int]) -> float:
     """Half-width of the median's 95 % confidence interval, as a share of the median.
 
     From order statistics: ranks n/2 ± 1.96·√n/2 (the binomial's normal approximation), free of any assumption on the
@@ -39,7 +43,7 @@ def median_half_width(samples):
     return max(high - middle, middle - low) / middle if middle else math.inf
 
 
-def timed(invoke, count):
+def timed(invoke: Callable[[], object], count: int) -> list[int]:
     """`count` latencies of `invoke`, in ns."""
     clock = time.perf_counter_ns
     samples = [0] * count
@@ -50,7 +54,7 @@ def timed(invoke, count):
     return samples
 
 
-def is_steady(before, window):
+def is_steady(before: Sequence[int], window: Sequence[int]) -> bool:
     """Whether two consecutive windows agree in median, and the later one shows no slope between its halves."""
     half = len(window) // 2
     a, b = median(sorted(before)), median(sorted(window))
@@ -58,7 +62,7 @@ def is_steady(before, window):
     return abs(b - a) <= AGREE * a and abs(d - c) <= AGREE * c
 
 
-def warm_up(invoke, max_ns, heartbeat):
+def warm_up(invoke: Callable[[], object], max_ns: int, heartbeat: Callable[[], object]) -> tuple[list[int], bool]:
     """Invokes until steady or until `max_ns` have passed.
 
     Returns:
@@ -68,9 +72,9 @@ def warm_up(invoke, max_ns, heartbeat):
     began = clock()
     samples = timed(invoke, 3)
     window_size = min(200, max(10, math.ceil(1e8 / max(1, min(samples)))))  # about a tenth of a second
-    before = None
+    before: list[int] | None = None
     while clock() - began < max_ns:
-        window = []
+        window: list[int] = []
         while len(window) < window_size and clock() - began < max_ns:
             window.append(timed(invoke, 1)[0])
             heartbeat()
@@ -83,14 +87,16 @@ def warm_up(invoke, max_ns, heartbeat):
     return samples, False
 
 
-def sample(invoke, min_samples, min_ns, max_ns, heartbeat):
+def sample(
+    invoke: Callable[[], object], min_samples: int, min_ns: int, max_ns: int, heartbeat: Callable[[], object]
+) -> tuple[list[int], str, float | None]:
     """Samples until the median's interval is within ±2 %, but at least `min_samples` and `min_ns`, at most `max_ns`.
 
     Returns:
         (samples in ns, the stop rule that fired: "precise" or "time-limit", the half-width reached as a share)
     """
     clock = time.perf_counter_ns
-    samples = []
+    samples: list[int] = []
     began = clock()
     check_at = min_samples
     was_enabled = gc.isenabled()

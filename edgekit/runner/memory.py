@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 
-def reset_peak():
+def reset_peak() -> bool:
     """Starts the peak anew (Linux 4.0+). Returns whether the kernel allowed it."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
@@ -15,7 +15,7 @@ def reset_peak():
     return True
 
 
-def peak_rss_bytes():
+def peak_rss_bytes() -> int | None:
     """The peak resident set in bytes since the start or the last reset, or None where the system does not tell."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
 
-def _to_stored(array, tensor):
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def _to_stored(array: Any, tensor: dict[str, Any]) -> Any:
     import numpy as np
 
     dtype = np.dtype(tensor["dtype"])
@@ -14,7 +19,7 @@ def _to_stored(array, tensor):
     return np.clip(stored, limits.min, limits.max).astype(dtype)
 
 
-def _to_real(array, tensor):
+def _to_real(array: Any, tensor: dict[str, Any]) -> Any:
     import numpy as np
 
     if tensor["scale"] is None or array.dtype.kind == "f":
@@ -22,18 +27,18 @@ def _to_real(array, tensor):
     return (array.astype(np.float32) - tensor["zero_point"]) * np.float32(tensor["scale"])
 
 
-def set_sample(session, sample):
+def set_sample(session: Any, sample: Sequence[Any]) -> None:
     """Sets all inputs to one sample: a list of arrays, each in the shape of its tensor."""
     for i, array in enumerate(sample):
         session.set_input(i, _to_stored(array, session.inputs[i]))
 
 
-def get_sample(session):
+def get_sample(session: Any) -> list[Any]:
     """All outputs of the last invoke, dequantized."""
     return [_to_real(session.get_output(i), session.outputs[i]) for i in range(len(session.outputs))]
 
 
-def run_samples(session, inputs, tick=None):
+def run_samples(session: Any, inputs: Sequence[Any], tick: Callable[[], object] | None = None) -> list[Any]:
     """Runs every sample.
 
     Args:
@@ -46,7 +51,7 @@ def run_samples(session, inputs, tick=None):
     """
     import numpy as np
 
-    collected = [[] for _ in session.outputs]
+    collected: list[list[Any]] = [[] for _ in session.outputs]
     for k in range(len(inputs[0])):
         set_sample(session, [array[k] for array in inputs])
         session.invoke()

@@ -5,17 +5,22 @@
     def probe() -> dict                 {"package": ..., "version": ...}; raises ImportError where there is none
     def load(path, threads, bindings) -> session
 
-A session has `inputs` and `outputs` (lists of dicts with name, shape, dtype, scale, zero_point), `set_input(i, array)`,
-`invoke()` and `get_output(i)`. Arrays are in the dtype that the payload stores; `edgekit.runner.session` converts. A module uses
-the standard library and its own runtime only: it is copied to the device alone. `bindings` is
-`{"inputs": [names], "outputs": [names]}`: how the payload itself calls the model's inputs and outputs, in the model's order.
+A session has `inputs` and `outputs` (lists of dicts with name, shape, dtype, scale, zero_point),
+`set_input(i, array)`, `invoke()` and `get_output(i)`. Arrays are in the dtype that the payload stores;
+`edgekit.runner.session` converts. A module uses the standard library and its own runtime only: it is copied to the
+device alone. `bindings` is `{"inputs": [names], "outputs": [names]}`: how the payload itself calls the model's inputs
+and outputs, in the model's order.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
-def find(name):
+def find(name: str) -> ModuleType:
     """The runtime module of that name, among the modules packed beside this one."""
     return importlib.import_module("." + name, __name__)

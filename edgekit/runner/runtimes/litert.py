@@ -7,6 +7,10 @@ The XNNPACK delegate is what each of them applies by default.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 NAME = "litert"
 PACKAGES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
@@ -17,7 +21,7 @@ _MODULES = {
 }
 
 
-def _distribution_version(package):
+def _distribution_version(package: str) -> str | None:
     try:
         from importlib.metadata import version
     except ImportError:
@@ -25,10 +29,11 @@ def _distribution_version(package):
     try:
         return version(package.replace("_", "-"))
     except Exception:  # a package that was copied in place, without metadata
-        return getattr(importlib.import_module(package), "__version__", None)
+        found = getattr(importlib.import_module(package), "__version__", None)
+        return None if found is None else str(found)
 
 
-def _interpreter_class():
+def _interpreter_class() -> tuple[str, Any]:
     for package in PACKAGES:
         try:
             module = importlib.import_module(_MODULES[package])
@@ -42,19 +47,19 @@ def _interpreter_class():
     raise ModuleNotFoundError("none of %s is installed" % ", ".join(PACKAGES))
 
 
-def probe():
+def probe() -> dict[str, Any]:
     """Which package is used here, and its version."""
     package, _ = _interpreter_class()
     return {"package": package, "version": _distribution_version(package)}
 
 
-def load(path, threads, bindings):
+def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
     """An allocated interpreter over the file at `path`."""
     _, interpreter_class = _interpreter_class()
     return Session(interpreter_class(model_path=path, num_threads=threads), bindings)
 
 
-def _describe(detail, name):
+def _describe(detail: dict[str, Any], name: str) -> dict[str, Any]:
     parameters = detail["quantization_parameters"]
     scales = parameters["scales"]
     return {
@@ -69,7 +74,7 @@ def _describe(detail, name):
 class Session:
     """One model, allocated, its tensors in the model's order."""
 
-    def __init__(self, interpreter, bindings):
+    def __init__(self, interpreter: Any, bindings: Mapping[str, Sequence[str]]) -> None:
         interpreter.allocate_tensors()
         self._interpreter = interpreter
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -84,11 +89,11 @@ class Session:
         self.invoke = interpreter.invoke
 
     @staticmethod
-    def _order(by_name, plain, names):
+    def _order(by_name: dict[str, Any], plain: list[Any], names: Sequence[str]) -> list[Any]:
         return [by_name[name] for name in names] if all(name in by_name for name in names) and names else plain
 
-    def set_input(self, i, array):
+    def set_input(self, i: int, array: Any) -> None:
         self._interpreter.set_tensor(self._input_index[i], array)
 
-    def get_output(self, i):
+    def get_output(self, i: int) -> Any:
         return self._interpreter.get_tensor(self._output_index[i])
