@@ -1,0 +1,89 @@
+"""Fixtures of the command-line tests: the real program, real artifacts, a real SSH target."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from edgekit.convert import convert, find_model
+from edgekit.devices.throwaway_sshd import ThrowawaySshd
+from edgekit.recipe import parse_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the program printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Standard output as the one JSON document it must be."""
+        return msgspec.json.decode(self.out, type=dict)
+
+
+Edgekit = "Callable[..., Answer]"
+
+
+@pytest.fixture
+def edgekit(tmp_path: Path) -> Callable[..., Answer]:
+    """Runs the program in the repository's folder; all that it writes goes below tmp_path unless told otherwise."""
+
+    def run(*arguments: object, timeout: float = 300, **environment: str) -> Answer:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgekit", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with digits_cnn as tflite-float32 and tflite-int8, really converted."""
+    out = tmp_path_factory.mktemp("artifacts")
+    outcomes = convert(
+        find_model(str(REPOSITORY / "models" / "digits_cnn")),
+        [parse_recipe("tflite:float32"), parse_recipe("tflite:int8")],
+        out=out,
+    )
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    return out / "digits_cnn"
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """An sshd of our own on loopback, and a target file that reaches it."""
+    folder = tmp_path_factory.mktemp("board")
+    with ThrowawaySshd() as sshd:
+        target = sshd.write_target(folder / "board.toml", "board", str(folder / "root"))
+        target.write_text(target.read_text() + "\n[bench]\nmin_s = 0.2\nmax_warmup_s = 2.0\n")
+        yield Board(sshd, target, folder / "root")
+
+
+@dataclass(frozen=True)
+class Board:
+    """The device under test."""
+
+    sshd: ThrowawaySshd
+    target: Path
+    root: Path
