@@ -67,7 +67,7 @@ def _runtimes(info: dict[str, Any], python: str) -> Iterator[Finding]:
             yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
         else:
             yield Finding(
-                "missing", f"runtime {name}", found["missing"], f"Run there: {python} -m pip install ai-edge-litert"
+                "missing", f"runtime {name}", found["reason"], f"Run there: {python} -m pip install ai-edge-litert"
             )
 
 

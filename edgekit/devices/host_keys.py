@@ -113,8 +113,8 @@ class KnownHosts:
         file = self._origin[old_kind]
         return HostKeyError(
             f"The host key of the device {self._target.name!r} ({self._entry}) HAS CHANGED. Known in {file}: "
-            f"{old_kind} {fingerprint(self._keys[old_kind])}; presented now: {kind} {fingerprint(blob)}. Somebody may be "
-            f"answering in its place. Nothing was sent.",
+            f"{old_kind} {fingerprint(self._keys[old_kind])}; presented now: {kind} {fingerprint(blob)}. "
+            f"Somebody may be answering in its place. Nothing was sent.",
             remedy="Only if you know that the device was set up anew, forget the old key: "
             f"ssh-keygen -R {shlex.quote(self._entry)} -f {shlex.quote(str(file))} and then accept the new one: "
             f"{self._accept(kind)}",

@@ -69,7 +69,7 @@ def device_info(device: Device, *, timeout_s: float = 60) -> dict[str, Any]:
 
     Returns:
         `{"python": path, "facts": {"values": ..., "missing": ...}, "runtimes": {name: {"package", "version"} or
-        {"missing": reason}}}`
+        {"reason": why there is none}}}`
 
     Raises:
         DeviceError: as `run_request`.
@@ -84,7 +84,7 @@ def device_info(device: Device, *, timeout_s: float = 60) -> dict[str, Any]:
         elif event["event"] == "runtime":
             info["runtimes"][event["name"]] = {"package": event.get("package"), "version": event.get("version")}
         elif event["event"] == "no-runtime":
-            info["runtimes"][event["name"]] = {"missing": event.get("reason")}
+            info["runtimes"][event["name"]] = {"reason": event.get("reason")}
     return info
 
 

@@ -1,9 +1,10 @@
 """The `ssh` transport, on paramiko: strict host keys, keys and agent, SFTP with pipelined writes.
 
 Authentication is by key alone: the target's `identity_file` or the user's default keys, then the agent's. Nothing ever
-asks for a password. AES-GCM ciphers come first and writes go out without waiting for each answer, which is what makes uploads as
-fast as scp's (benchmarks/). A dead link is noticed within about 20 s: the kernel gives up unacknowledged bytes
-(TCP_USER_TIMEOUT; a keep-alive every 5 s sees to it that there are some), and no SFTP answer is awaited for longer.
+asks for a password. AES-GCM ciphers come first and writes go out without waiting for each answer, which is what makes
+uploads as fast as scp's (benchmarks/). A dead link is noticed within about 20 s: the kernel gives up
+unacknowledged bytes (TCP_USER_TIMEOUT; a keep-alive every 5 s sees to it that there are some), and no SFTP answer is
+awaited for longer.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class SshTransport(Transport):
         known = KnownHosts(self.target, self._ssh)
         self._link = self._greet(known)
         try:
-            known.check(self._link.get_remote_server_key())
+            known.check(self._server_key(self._link))
             self._authenticate()
         except BaseException:
             self._disconnect()
@@ -90,6 +91,7 @@ class SshTransport(Transport):
             options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm" not in name)
             options.key_types = known.prefer(options.key_types)
             link.start_client(timeout=bound)
+            self._server_key(link)
         except (OSError, EOFError, paramiko.SSHException) as error:
             if link is not None:
                 link.close()
@@ -98,6 +100,13 @@ class SshTransport(Transport):
                 remedy="Check its power, network and SSH server, and the `host` and `port` of the target.",
             ) from error
         return link
+
+    @staticmethod
+    def _server_key(link: Any) -> Any:
+        try:
+            return link.get_remote_server_key()
+        except paramiko.SSHException as error:  # start_client returns in silence when its time is over
+            raise TimeoutError from error
 
     def _authenticate(self) -> None:
         tried = []
@@ -140,9 +149,9 @@ class SshTransport(Transport):
 
     def _read_key(self, file: Path) -> Any:
         for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
-            try:  # noqa: PERF203 - three attempts, each with its own meaning
+            try:
                 return kind.from_private_key_file(str(file))
-            except paramiko.PasswordRequiredException as error:
+            except paramiko.PasswordRequiredException as error:  # noqa: PERF203 - three attempts
                 raise AuthenticationError(
                     f"The key {file} for the device {self.target.name!r} is encrypted.",
                     remedy=f"Add it to the agent (ssh-add {shlex.quote(str(file))}), and leave `identity_file` out.",
@@ -265,7 +274,11 @@ class SshProcess(Process):
         channel = self._channel
         if not self._ready():
             if channel.eof_received or channel.closed:
-                return None if not self._ready() else (b"", b"")
+                if self._ready():
+                    return b"", b""
+                if not channel.eof_received and channel.exit_status < 0:
+                    raise EOFError("the link went down")
+                return None
             self._selector.select(timeout_s)
         stdout = channel.recv(1 << 16) if channel.recv_ready() else b""
         stderr = channel.recv_stderr(1 << 16) if channel.recv_stderr_ready() else b""
@@ -277,7 +290,7 @@ class SshProcess(Process):
     def code(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):
             return None
-        if self._channel.exit_status < 0 and not self._link.is_active():
+        if self._channel.exit_status < 0 and not (self._channel.eof_received and self._link.is_active()):
             raise EOFError("the link went down")
         return int(self._channel.exit_status) if self._channel.exit_status >= 0 else 255
 

@@ -77,7 +77,8 @@ class TFLite(Format):
     def _quantize(self, source: Path, precision: str, calibration: Mapping[str, np.ndarray]) -> bytes:
         from ai_edge_quantizer import quantizer
 
-        tool = quantizer.Quantizer(str(source), _quantizer_recipe(precision))
+        recipe = _quantizer_recipe(precision)
+        tool = quantizer.Quantizer(str(source), recipe)
         ranges = None
         if calibration:
             names = _bindings(source).inputs
@@ -85,12 +86,28 @@ class TFLite(Format):
             samples = [
                 {name: array[k] for name, array in zip(names, arrays, strict=True)} for k in range(len(arrays[0]))
             ]
-            ranges = tool.calibrate({_signature(source): samples})
+            ranges = _observed_ranges(source, recipe, {_signature(source): samples})
         return bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
         counts = Counter(detail["dtype"].__name__ for detail in _interpreter(payload).get_tensor_details())
         return dict(sorted(counts.items()))
+
+
+def _observed_ranges(source: Path, recipe: Any, samples: Mapping[str, list[dict[str, np.ndarray]]]) -> Any:
+    """The smallest and largest value of every tensor over all calibration samples.
+
+    `Quantizer.calibrate` keeps a moving average of each sample's range instead, which depends on the samples' order
+    and clips whatever lies beyond the average: digits_cnn came out at 15 dB, with logits cut at 14 of 23.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    observer = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    observer.calibrate(samples, manager)
+    return observer.get_model_qsvs()
 
 
 def _quantizer_recipe(precision: str) -> Any:

@@ -1,0 +1,145 @@
+"""What tests share: a real sshd, targets that reach it, and artifacts made by hand (no converter needed)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "devices"))  # cut_proxy, for tests of every folder
+
+from cut_proxy import CutProxy
+
+from edgekit.artifact import Accuracy, Artifact, Bindings, FileEntry, Golden, Manifest, Parity, Provenance
+from edgekit.devices import Device, Target, connect, load_target
+from edgekit.devices.throwaway_sshd import ThrowawaySshd
+from edgekit.errors import EdgeKitError
+from edgekit.recipe import Recipe
+from edgekit.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOSTILE_NAME = 'it\'s a "root" $(touch pwned) `id`; & <x>'
+"""A folder name that would run commands wherever a string became shell."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ.setdefault("EDGEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[ThrowawaySshd]:
+    """A real sshd on loopback."""
+    server = ThrowawaySshd()
+    try:
+        server.start()
+    except EdgeKitError as error:
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder on the "device" in which EdgeKit keeps everything."""
+    return tmp_path / HOSTILE_NAME
+
+
+@pytest.fixture
+def ssh_target(sshd: ThrowawaySshd, tmp_path: Path, root: Path) -> Target:
+    """A target that reaches the sshd."""
+    return load_target(str(sshd.write_target(tmp_path / "board.toml", "board", str(root))))
+
+
+@pytest.fixture
+def local_target(root: Path) -> Target:
+    """This machine as a target, with a root of its own."""
+    return Target(name="here", transport="local", root=str(root), python=sys.executable)
+
+
+@pytest.fixture(params=["local", "ssh"])
+def target(request: pytest.FixtureRequest) -> Target:
+    """Every transport: what holds for one holds for all."""
+    return request.getfixturevalue(f"{request.param}_target")
+
+
+@pytest.fixture
+def device(target: Target) -> Iterator[Device]:
+    """A connected device, by every transport."""
+    with connect(target) as connected:
+        yield connected
+
+
+@pytest.fixture
+def proxy(sshd: ThrowawaySshd) -> Iterator[CutProxy]:
+    """A link to the sshd that can be cut or frozen."""
+    with CutProxy(sshd.port) as between:
+        yield between
+
+
+@pytest.fixture
+def proxied_target(sshd: ThrowawaySshd, proxy: CutProxy, tmp_path: Path, root: Path) -> Target:
+    """A target that reaches the sshd through `proxy`."""
+    return load_target(str(sshd.write_target(tmp_path / "far.toml", "far", str(root), port=proxy.port)))
+
+
+@pytest.fixture
+def small_disk(root: Path) -> Iterator[Path]:
+    """A file system of 1 MB at the root, so that a full disk is a real one."""
+    root.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.decode().strip()}")
+    yield root
+    subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+@pytest.fixture
+def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
+    """Makes valid artifacts: `make_artifact(model="tiny", payload=b"...")`. Their payload is no model."""
+
+    def make(
+        *, model: str = "tiny", payload: bytes = b"payload" * 1000, more: dict[str, bytes] | None = None
+    ) -> Artifact:
+        contents = {"payload/model.tflite": payload, "golden/input-0.npy": b"in", "golden/output-0.npy": b"out"}
+        contents |= more or {}
+        tensor = TensorSpec("x", (1, 4))
+        manifest = Manifest(
+            model=model,
+            recipe=Recipe("tflite", "int8"),
+            runtime="litert",
+            payload="payload/model.tflite",
+            inputs=(tensor,),
+            outputs=(tensor,),
+            bindings=Bindings(("x",), ("x",)),
+            stored_dtypes={"int8": len(payload)},
+            files=tuple(
+                FileEntry(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in contents.items()
+            ),
+            parity=Parity("held out", 20.0, ()),
+            accuracy=Accuracy(None, "", True, None, None, 0, "made by hand"),
+            golden=Golden(1, ("golden/input-0.npy",), ("golden/output-0.npy",), (), 20.0),
+            provenance=Provenance("handmade", "0" * 64, None, 0, {}),
+        )
+        encoded = manifest.encode()
+        artifact_id = hashlib.sha256(encoded).hexdigest()
+        path = tmp_path / "artifacts" / artifact_id
+        for name, content in {"manifest.json": encoded, **contents}.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+        return Artifact(artifact_id, path, manifest)
+
+    return make
+
+
+@pytest.fixture
+def tiny_artifact(make_artifact: Callable[..., Artifact]) -> Artifact:
+    """A small valid artifact with a file name that is hostile to shells."""
+    return make_artifact(more={f"golden/{HOSTILE_NAME}": b"odd"})

@@ -1,0 +1,198 @@
+"""The device's lock: one holder, named to others, free again whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgekit.devices import Device, Target, connect
+from edgekit.devices import lock as lock_module
+from edgekit.errors import ConnectionLostError, DeviceBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cut_proxy import CutProxy
+
+pytestmark = pytest.mark.device
+
+
+@pytest.fixture
+def other(target: Target) -> Iterator[Device]:
+    """Somebody else who is connected to the same device."""
+    with connect(target) as connected:
+        yield connected
+
+
+def assert_free(device: Device) -> None:
+    assert not Path(device.path("lock")).exists()
+    with device.lock("looking"):
+        pass
+
+
+def test_a_held_lock_tells_who_since_when_and_what_for(device: Device, other: Device) -> None:
+    with device.lock("bench of crepe_tiny"):
+        with pytest.raises(DeviceBusyError) as caught, other.lock("deploy"):
+            pass
+        message = str(caught.value)
+        assert f"process {os.getpid()}" in message
+        assert "bench of crepe_tiny" in message
+        assert "since 20" in message
+        assert "within 15 min" in message
+    assert_free(other)
+
+
+def test_the_same_device_may_ask_again(device: Device, other: Device) -> None:
+    with device.lock("outer") as outer:
+        with device.lock("inner") as inner:
+            assert inner is outer
+        with pytest.raises(DeviceBusyError), other.lock("x"):
+            pass
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_it_is_released_on_any_way_out(device: Device, other: Device, trouble: type[BaseException]) -> None:
+    with pytest.raises(trouble), device.lock("bench"):
+        raise trouble
+    assert_free(other)
+
+
+def test_waiting_for_it(device: Device, other: Device) -> None:
+    import threading
+
+    ready, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other.lock("short"):
+            ready.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait(10)
+    threading.Timer(0.5, leave.set).start()
+    began = time.monotonic()
+    with device.lock("patient", wait_s=10):
+        assert time.monotonic() - began > 0.3
+    thread.join()
+
+
+def test_an_expired_lease_is_taken_over_and_its_holder_notices(device: Device, other: Device) -> None:
+    with device.lock("sleepy", lease_s=1) as lost:
+        time.sleep(2.1)
+        with other.lock("awake"):
+            with pytest.raises(DeviceBusyError, match="was taken over by .*awake"):
+                lost.renew()
+            assert json.loads(Path(device.path("lock", "owner.json")).read_text())["purpose"] == "awake"
+    assert_free(other)
+
+
+def test_a_late_release_does_not_free_the_new_holders_lock(device: Device, other: Device) -> None:
+    sleepy = device.lock("sleepy", lease_s=1)
+    sleepy.__enter__()
+    time.sleep(2.1)
+    with other.lock("awake"):
+        sleepy.__exit__(None, None, None)
+        with pytest.raises(DeviceBusyError, match="awake"), device.lock("third"):
+            pass
+
+
+def test_renewing_keeps_it(device: Device, other: Device) -> None:
+    with device.lock("long", lease_s=2) as lock:
+        for _ in range(3):
+            time.sleep(1)
+            lock.keep()
+        with pytest.raises(DeviceBusyError), other.lock("x"):
+            pass
+
+
+def test_a_folder_that_nobody_owns_does_not_lock_forever(device: Device) -> None:
+    Path(device.path("lock")).mkdir()
+    assert_held_then_free(device)
+
+
+def assert_held_then_free(device: Device) -> None:
+    with device.lock("after a crash"):
+        assert Path(device.path("lock", "owner.json")).exists()
+    assert_free(device)
+
+
+def test_garbage_in_the_lock_does_not_lock_forever(device: Device) -> None:
+    Path(device.path("lock")).mkdir()
+    Path(device.path("lock", "lease")).write_bytes(b"\xff\x00 $(touch pwned)\nnot a number\n")
+    assert_held_then_free(device)
+
+
+def test_a_crash_in_the_middle_of_a_takeover_does_not_lock_forever(device: Device) -> None:
+    Path(device.path("lock", "takeover")).mkdir(parents=True)
+    Path(device.path("lock", "lease")).write_text("dead\n1\n")
+    assert_held_then_free(device)
+
+
+def test_the_lock_of_a_dead_process_of_this_machine_is_free(target: Target, device: Device) -> None:
+    script = (
+        "import sys, os\nfrom edgekit.devices import connect\nimport msgspec\n"
+        "from edgekit.devices import Target\n"
+        "d = connect(msgspec.json.decode(sys.argv[1], type=Target))\nlock = d.lock('doomed')\nlock.__enter__()\nos._exit(9)\n"
+    )
+    import msgspec
+
+    subprocess.run([sys.executable, "-c", script, msgspec.json.encode(target).decode()], check=False)
+    assert Path(device.path("lock")).exists()
+    assert_held_then_free(device)
+
+
+def test_only_one_of_many_gets_an_expired_lock(target: Target, device: Device) -> None:
+    import threading
+
+    Path(device.path("lock")).mkdir()
+    Path(device.path("lock", "lease")).write_text("dead\n1\n")
+    holding, most, refused = [0], [0], []
+    guard = threading.Lock()
+
+    def contend() -> None:
+        try:
+            with connect(target) as mine, mine.lock("me"):
+                with guard:
+                    holding[0] += 1
+                    most[0] = max(most[0], holding[0])
+                time.sleep(0.2)
+                with guard:
+                    holding[0] -= 1
+        except DeviceBusyError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=contend) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+    assert refused
+
+
+def test_after_a_cut_link_the_next_attempt_gets_it_at_once(proxied_target: Target, proxy: CutProxy) -> None:
+    with connect(proxied_target) as device, pytest.raises(ConnectionLostError), device.lock("cut"):
+        proxy.cut()
+        device.run(["true"], step="going on")
+    with connect(proxied_target) as again:
+        assert Path(again.path("lock")).exists()
+        assert_held_then_free(again)
+
+
+def test_another_machine_waits_for_the_lease(
+    proxied_target: Target, proxy: CutProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(proxied_target) as device, pytest.raises(ConnectionLostError), device.lock("cut"):
+        proxy.cut()
+        device.run(["true"], step="going on")
+    monkeypatch.setattr(lock_module, "_lost", set())
+    with connect(proxied_target) as again, pytest.raises(DeviceBusyError), again.lock("x"):
+        pass
