@@ -37,6 +37,5 @@ def command(artifact: Path, target: str, folder: Path, wait_s: float, *, as_json
         return
     sent = "nothing to send: it was there, whole" if result.already_there else f"sent {output.size(result.sent_bytes)}"
     previous = f"; before: {result.previous_id[:12]}" if result.previous_id else ""
-    output.console().print(
-        f"[green]✓[/] {found.title} ({found.short_id}) is current on {device.target.name}: {sent}, {result.seconds:.2f} s{previous}"
-    )
+    current = f"{found.title} ({found.short_id}) is current on {device.target.name}"
+    output.console().print(f"[green]✓[/] {current}: {sent}, {result.seconds:.2f} s{previous}")

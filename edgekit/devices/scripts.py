@@ -109,12 +109,14 @@ acquire)
   load
   if [ -z "$held" ]; then sleep 2; load; fi
   if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then busy; fi
-  [ "$now" -gt "$((expires + 60))" ] && leave
+  [ -n "$(find "$lock/takeover" -prune -mmin +1 2>/dev/null)" ] && leave
   enter || busy
   load
   if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then leave; busy; fi
   save || { leave; exit 1; }
   leave
+  load
+  [ "$held" = "$token" ] || busy
   echo ok ;;
 renew)
   enter || busy
@@ -142,6 +144,7 @@ MODELS = (
     + r"""
 cd -- "$1/models" 2>/dev/null || exit 0
 for model in *; do
+  case $model in [!A-Za-z0-9]*|*[!A-Za-z0-9._-]*) continue ;; esac
   [ -d "./$model" ] || continue
   printf '%s\t%s\t%s\n' "$model" "$(readlink "./$model/current")" "$(readlink "./$model/previous")"
 done

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class CutProxy:
     """Forwards 127.0.0.1:port to 127.0.0.1:upstream_port.
 
-    cut_after_bytes, freeze_after_bytes: what the client may still send before it happens; None for never. `passed_bytes`
-    counts what the client sent.
+    cut_after_bytes, freeze_after_bytes: what the client may still send before it happens; None for never.
+    `passed_bytes` counts what the client sent.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -29,7 +29,7 @@ class CutProxy:
         self._open: list[socket.socket] = []
         self._frozen = threading.Event()
 
-    def __enter__(self) -> CutProxy:
+    def __enter__(self) -> CutProxy:  # noqa: PYI034 - typing.Self is of Python 3.11
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

@@ -140,7 +140,8 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_free(target: Target, devi
     script = (
         "import sys, os\nfrom edgekit.devices import connect\nimport msgspec\n"
         "from edgekit.devices import Target\n"
-        "d = connect(msgspec.json.decode(sys.argv[1], type=Target))\nlock = d.lock('doomed')\nlock.__enter__()\nos._exit(9)\n"
+        "d = connect(msgspec.json.decode(sys.argv[1], type=Target))\n"
+        "lock = d.lock('doomed')\nlock.__enter__()\nos._exit(9)\n"
     )
     import msgspec
 

@@ -124,7 +124,7 @@ def test_a_runner_that_ends_in_the_middle_is_quoted(target: Target, tmp_path: Pa
     body = """echo '{"event": "hello"}'; echo 'Illegal instruction' >&2; kill -9 $$"""
     with (
         connect(with_python(target, stub(tmp_path, body))) as device,
-        pytest.raises(RunnerError, match=r"ended after its 'hello' event.*137.*Illegal instruction.*memory"),
+        pytest.raises(RunnerError, match=r"(?s)ended after its 'hello' event.*137.*Illegal instruction.*memory"),
     ):
         run_request(device, INFO, idle_timeout_s=30)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,9 @@ def test_a_home_folder_is_expanded(tmp_path: Path) -> None:
 def test_local_needs_no_file_but_may_have_one(tmp_path: Path) -> None:
     assert load_target("local", tmp_path).transport == "local"
     write(tmp_path, 'transport = "local"\nroot = "/data"', "local")
-    assert load_target("local", tmp_path) == Target(name="local", transport="local", root="/data")
+    assert load_target("local", tmp_path) == Target(
+        name="local", transport="local", root="/data", python=sys.executable
+    )
 
 
 def test_an_unknown_target_lists_the_known_ones(tmp_path: Path) -> None:
