@@ -131,8 +131,13 @@ def test_garbage_in_the_lock_does_not_lock_forever(device: Device) -> None:
 
 
 def test_a_crash_in_the_middle_of_a_takeover_does_not_lock_forever(device: Device) -> None:
-    Path(device.path("lock", "takeover")).mkdir(parents=True)
+    takeover = Path(device.path("lock", "takeover"))
+    takeover.mkdir(parents=True)
     Path(device.path("lock", "lease")).write_text("dead\n1\n")
+    with pytest.raises(DeviceBusyError), device.lock("bench"):
+        pass  # somebody may be taking it over at this very moment
+    two_minutes_ago = time.time() - 120
+    os.utime(takeover, (two_minutes_ago, two_minutes_ago))
     assert_held_then_free(device)
 
 
