@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 ABANDONED_S = 24 * 3600
+FULL_BELOW_BYTES = 64 * 1024
 
 
 def sha256_of(path: Path) -> str:
@@ -72,6 +73,28 @@ def explain_os_error(error: OSError, path: Path | str) -> StorageError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageError(f"There is no permission to write {path}.", remedy="Choose another folder with --out.")
     return StorageError(f"{path} cannot be written: {error.strerror or error}.", remedy="Check the path and the disk.")
+
+
+def no_space(path: Path) -> StorageError | None:
+    """The error to give if the disk that `path` is on is full: libraries report a failed write in words of their own."""
+    if shutil.disk_usage(path).free >= FULL_BELOW_BYTES:
+        return None
+    return explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
+
+
+def copy_files(source: Path, destination: Path) -> None:
+    """Copies the files below one folder into another one that exists.
+
+    Raises:
+        OSError: the first failure, as it is (`shutil.copytree` would bury its errno in a list).
+    """
+    for file in sorted(source.rglob("*")):
+        target = destination / file.relative_to(source)
+        if file.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from edgekit.convert.workers import Workers
 from edgekit.errors import ArtifactError, DataError, EdgeKitError, RecipeError
 from edgekit.files import (
     cache_folder,
+    copy_files,
     digest_of,
     digest_of_tree,
     point_to,
@@ -258,7 +259,7 @@ def _copy_whole(source: Path, destination: Path, log: Path | None = None) -> Non
         else:
             return
     with publishing_folder(destination) as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        copy_files(source, folder)
         if log is not None:
             shutil.copyfile(log, folder / "convert.log")
 

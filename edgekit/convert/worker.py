@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from edgekit.convert.prepare import prepare_source
 from edgekit.convert.prove import prove
 from edgekit.convert.steps import CALIBRATION, EXPORTED, Job, load_arrays, read_facts
 from edgekit.errors import ConversionError, EdgeKitError
-from edgekit.files import explain_os_error, sha256_of
+from edgekit.files import explain_os_error, no_space, sha256_of
 from edgekit.runner.protocol import Events
 
 if TYPE_CHECKING:
@@ -127,6 +128,11 @@ _STEPS: dict[str, Callable[[Job, Callable[[str], None]], None]] = {
 }
 
 
+def _log_traceback() -> None:
+    with suppress(OSError):  # the disk that holds the log may be the one that is full
+        traceback.print_exc()
+
+
 def main(argv: list[str]) -> int:
     """Carries out the job; 0 if its folder is filled, 1 if an `error` event says why not."""
     _die_with_parent()
@@ -139,17 +145,19 @@ def main(argv: list[str]) -> int:
     try:
         _STEPS[job.step](job, lambda name: send("stage", name=name))
     except EdgeKitError as error:
-        traceback.print_exc()
+        _log_traceback()
         send("error", **error.as_dict())
         return 1
     except OSError as error:
-        traceback.print_exc()
+        _log_traceback()
         send("error", **explain_os_error(error, error.filename or job.work).as_dict())
         return 1
     except Exception as error:  # whatever a converter throws becomes one clear error, and its trace the log
-        traceback.print_exc()
+        _log_traceback()
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        send("error", error="ConversionError", what=f"{type(error).__name__}: {first}", remedy="")
+        full = no_space(Path(job.work))
+        told = full or ConversionError(f"{type(error).__name__}: {first}")
+        send("error", **told.as_dict())
         return 1
     send("done")
     return 0

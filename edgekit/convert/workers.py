@@ -15,7 +15,7 @@ import msgspec
 
 from edgekit import errors
 from edgekit.errors import ConversionError, EdgeKitError
-from edgekit.files import write_file
+from edgekit.files import no_space, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +104,8 @@ class Workers:
             remedy = last["remedy"] if issubclass(kind, _NEED_NO_LOG) else f"{last['remedy']} {kept}".strip()
             error: EdgeKitError = kind(what, remedy=remedy)
             return error
+        if (full := no_space(log.parent)) is not None:
+            return full
         if timed_out:
             return ConversionError(
                 f"{title} did not end within {self._timeout_s:.0f} s and was ended.",
