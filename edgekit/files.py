@@ -76,7 +76,7 @@ def explain_os_error(error: OSError, path: Path | str) -> StorageError:
 
 
 def no_space(path: Path) -> StorageError | None:
-    """The error to give if the disk that `path` is on is full: libraries report a failed write in words of their own."""
+    """The error to give if the disk that `path` is on is full: libraries report that in words of their own."""
     if shutil.disk_usage(path).free >= FULL_BELOW_BYTES:
         return None
     return explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
