@@ -44,8 +44,8 @@ def main() -> None:
                 for label, seconds in took.items():
                     rows[label].append(options.megabytes / seconds)
         print(f"{'':16} {'median':>8} {'min':>8} {'max':>8}  MB/s; edgekit against it: median (min to max)")
-        for label, rates in rows.items():
-            rates = rates[1:]  # the first is a warm-up
+        for label, all_rates in rows.items():
+            rates = all_rates[1:]  # the first is a warm-up
             ratios = [mine / theirs for mine, theirs in zip(rows["edgekit"][1:], rates, strict=True)]
             print(f"{label:16} {statistics.median(rates):8.1f} {min(rates):8.1f} {max(rates):8.1f}  "
                   f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
