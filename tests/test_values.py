@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +76,7 @@ def test_an_artifact_is_checked_to_the_last_byte(tiny_artifact: Artifact) -> Non
         file.chmod(0o644)
         for damage in (content[:-1], content[:-1] + bytes([content[-1] ^ 1])):
             file.write_bytes(damage)
-            with pytest.raises(CorruptArtifactError, match=entry.path):
+            with pytest.raises(CorruptArtifactError, match=re.escape(entry.path)):
                 check_files(tiny_artifact)
         file.unlink()
         with pytest.raises(CorruptArtifactError, match="is missing"):
@@ -132,7 +132,7 @@ def test_a_link_moves_in_one_step_and_replaces_nothing_else(tmp_path: Path) -> N
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         point_to(tmp_path / "link", tmp_path / name)
-        assert os.readlink(tmp_path / "link") == name
+        assert (tmp_path / "link").readlink() == Path(name)
     (tmp_path / "real").mkdir()
     with pytest.raises(EdgeKitError, match="is in the way"):
         point_to(tmp_path / "real", tmp_path / "one")
