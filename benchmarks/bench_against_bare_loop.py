@@ -2,9 +2,9 @@
 
     python benchmarks/bench_against_bare_loop.py ARTIFACT... [--pairs 10]
 
-The bare loop is a script that knows nothing of EdgeKit: interpreter, allocate, the first golden input, then as many invokes to
-warm up and as many timed ones as EdgeKit made in the run before it (the first run is made for these counts alone and not
-compared). A pair is one of each, and the order alternates. Both use one thread and one process a figure.
+The bare loop is a script that knows nothing of EdgeKit: interpreter, allocate, the first golden input, then as many
+invokes to warm up and as many timed ones as EdgeKit made in the run before it (the first run is made for these counts
+alone and not compared). A pair is one of each, and the order alternates. Both use one thread and one process a figure.
 Goal: a median ratio within 2 %. What a machine can resolve shows in the last column: the bare loop against itself, in
 pairs of neighbours.
 """
@@ -12,6 +12,7 @@ pairs of neighbours.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -77,7 +78,7 @@ def main() -> None:
             if pair % 2 == 1:
                 bare.append(_bare(artifact.path, last))
         ratios = [mine / plain for mine, plain in zip(ours, bare, strict=True)]
-        itself = [b / a for a, b in zip(bare, bare[1:], strict=False)]
+        itself = [b / a for a, b in itertools.pairwise(bare)]
         print(
             f"{artifact.title:24} {statistics.median(bare) / 1e6:8.4f} ms {statistics.median(ours) / 1e6:8.4f} ms   "
             f"{spread(ratios):32}   {spread(itself)}",

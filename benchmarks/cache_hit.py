@@ -2,9 +2,9 @@
 
     python benchmarks/cache_hit.py [MODEL] [--again 10]
 
-Each call is a process of its own: `edgekit convert MODEL --to tflite:float32 ... --json`, in a cache and an output folder that
-were empty before the first. Prints wall seconds of the first call and of those after it, and checks that every artifact
-of the later calls came from the cache. Goal: less than 1 s.
+Each call is a process of its own: `edgekit convert MODEL --to tflite:float32 ... --json`, in a cache and an output
+folder that were empty before the first. Prints wall seconds of the first call and of those after it, and checks that
+every artifact of the later calls came from the cache. Goal: less than 1 s.
 """
 
 from __future__ import annotations

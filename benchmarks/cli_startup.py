@@ -2,8 +2,9 @@
 
     python benchmarks/cli_startup.py [--pairs 20]
 
-User and system time of one process, from the kernel (wait4, which is what RUSAGE_CHILDREN adds up). The order alternates; the
-first pair fills the caches and is not counted. Goals: less than 0.25 s, and less than twice the import of click.
+User and system time of one process, from the kernel (wait4, which is what RUSAGE_CHILDREN adds up). The order
+alternates; the first pair fills the caches and is not counted. Goals: less than 0.25 s, and less than twice the import
+of click.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ A round sends the file four ways, and each round begins with another one:
 - edgekit, connecting: the same with a new connection each time, which is what scp does;
 - scp with its default cipher; scp with AES-128-GCM.
 
-Prints MB/s (10^6 bytes a second, wall clock), the CPU seconds of the client, and EdgeKit's rate over scp's, round by round. The
-first round is a warm-up and not counted. Both ends share the machine's cores, so the rate is that of the two together.
+Prints MB/s (10^6 bytes a second, wall clock), the CPU seconds of the client, and EdgeKit's rate over scp's, round by
+round. The first round is a warm-up and not counted. Both ends share the machine's cores, so the rate is that of the two
+together.
 Goal: at least as fast as scp.
 """
 
@@ -79,7 +80,7 @@ def main() -> None:
 def _rounds(
     ways: dict[str, Callable[[], object]], rounds: int, megabytes: int, source: Path, sent: Path
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """MB/s and client CPU seconds of each way, one value a round. Each file that arrived is compared with its source."""
+    """MB/s and client CPU seconds of each way, one value a round. What arrived is compared with what was sent."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
     cpu: dict[str, list[float]] = {way: [] for way in ways}
     names = list(ways)
