@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -76,6 +78,80 @@ def test_memo_tricks_do_not_hide_a_call(tmp_path: Path) -> None:
     file = tmp_path / "net.pkl"
     file.write_bytes(evil)
     assert unsafe_globals(file) == ["net.pkl: os.system"]
+
+
+CALL_AFTER_POPS = (  # the names lie below two harmless ones, which are popped again
+    b"\x80\x04\x8c\x05posix\x8c\x06system\x8c\x0bcollections\x8c\x0bOrderedDict00\x93\x8c\x04true\x85R."
+)
+CALL_FROM_A_SHIFTED_MEMO = (  # the first memo entry is a list, so that strings count from 1
+    b"\x80\x04]\x94\x8c\x05posix\x94\x8c\x06system\x94\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94"
+    b"h\x01h\x02\x93\x8c\x04true\x85R."
+)
+SECOND_PICKLE = pickle.dumps(1) + pickle.dumps(2) + CALL_AFTER_POPS + pickle.dumps(3)
+"""As the older format of torch.save: pickles in a row."""
+
+
+@pytest.mark.parametrize("content", [CALL_AFTER_POPS, CALL_FROM_A_SHIFTED_MEMO, SECOND_PICKLE])
+def test_whatever_the_stack_looks_like_the_call_is_found(program: Path, tmp_path: Path, content: bytes) -> None:
+    file = poisoned(program, tmp_path / "evil.pt2", "data/sample_inputs/model.pt", content)
+    with pytest.raises(UntrustedModelError, match=r"posix\.system"):
+        find_model(str(file))
+
+
+def test_raw_weights_are_no_programs(program: Path, tmp_path: Path) -> None:
+    for first in range(256):
+        raw = bytes([first, 7, 7, 7]) * 4
+        assert unsafe_globals(poisoned(program, tmp_path / "net.pt2", "data/weights/weight_0", raw)) == [], first
+
+
+def test_what_the_archives_configuration_unpickles_is_read(program: Path, tmp_path: Path) -> None:
+    """`use_pickle` turns any entry into a program, whatever it is called; unreadable is then unsafe."""
+    configuration = json.dumps({"config": {"w": {"path_name": "../weights/Weight_0", "use_pickle": True}}})
+    half = poisoned(program, tmp_path / "half.pt2", "data/weights/weight_0", b"\x80\x04\xff")
+    assert unsafe_globals(half) == [], "a raw weight may look like anything"
+    file = poisoned(half, tmp_path / "evil.pt2", "data/weights/model_weights_config.json", configuration.encode())
+    assert unsafe_globals(file) == ["evil.pt2/net/data/weights/weight_0: ?.unreadable pickle"]
+
+
+def test_two_entries_of_one_name_are_both_read(program: Path, tmp_path: Path) -> None:
+    file = tmp_path / "twice.pt2"
+    shutil.copyfile(program, file)
+    with zipfile.ZipFile(program) as source, zipfile.ZipFile(file, "a") as archive:
+        name = next(n for n in source.namelist() if n.endswith("sample_inputs/model.pt"))
+        honest = source.read(name)
+        for content in (torch_archive(CALL_AFTER_POPS), honest):
+            with pytest.warns(UserWarning, match="Duplicate"):
+                archive.writestr(name, content)
+    assert any("posix.system" in found for found in unsafe_globals(file))
+
+
+def test_an_archive_behind_other_bytes_is_refused(program: Path, tmp_path: Path) -> None:
+    """torch falls back to Python's zipfile, which takes archives that begin anywhere."""
+    file = tmp_path / "hidden.pt2"
+    file.write_bytes(b"#!/bin/sh\n" + program.read_bytes())
+    with pytest.raises(UntrustedModelError, match="in front of it"):
+        find_model(str(file))
+
+
+def test_compiled_code_is_refused(program: Path, tmp_path: Path) -> None:
+    file = poisoned(program, tmp_path / "compiled.pt2", "data/aotinductor/model/model.so", b"\x7fELF")
+    with pytest.raises(UntrustedModelError, match="compiled code"):
+        find_model(str(file))
+
+
+def test_the_older_format_of_torch_save(program: Path, tmp_path: Path) -> None:
+    import torch
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'fired'}",)
+
+    buffer = io.BytesIO()
+    torch.save(Evil(), buffer, _use_new_zipfile_serialization=False)
+    file = poisoned(program, tmp_path / "evil.pt2", "data/sample_inputs/model.pt", buffer.getvalue())
+    with pytest.raises(UntrustedModelError, match=r"posix\.system"):
+        find_model(str(file))
+    assert not (tmp_path / "fired").exists()
 
 
 @pytest.mark.parametrize("content", [b"\x80\x04\xff\xff.", b"garbage"])
