@@ -61,7 +61,7 @@ def test_a_benchmark_tells_its_events_in_order(digits: Artifact) -> None:
 
 @pytest.mark.slow
 def test_an_int8_model_answers_in_real_numbers(digits: Artifact) -> None:
-    """Quantized inputs and outputs are converted by scale and zero point, with no help from the artifact's golden data."""
+    """Quantized inputs and outputs are converted by scale and zero point."""
     from edgekit.runner.runtimes import litert
     from edgekit.runner.session import run_samples
 
