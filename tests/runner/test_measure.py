@@ -1,77 +1,177 @@
-"""Warm-up, stop rules and the median's interval."""
+"""Warm-up, samples and their stop rules, with an invoke whose latency is known."""
 
 from __future__ import annotations
 
+import gc
 import math
-import random
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.runner.measure import is_steady, median, median_half_width, sample, warm_up
+from edgekit.runner import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MS = 1_000_000
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=50))
+class Clock:
+    """A clock that only invoke moves: by the next of `latencies`, the last of them for ever."""
+
+    def __init__(self, latencies: Iterator[int]) -> None:
+        self.now = 0
+        self._latencies = latencies
+
+    def invoke(self) -> None:
+        self.now += next(self._latencies)
+
+    def perf_counter_ns(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[int]], Clock]:
+    def make(latencies: Iterator[int]) -> Clock:
+        clock = Clock(latencies)
+        monkeypatch.setattr(measure, "time", clock)
+        return clock
+
+    return make
+
+
+def forever(first: list[int], then: Callable[[int], int]) -> Iterator[int]:
+    yield from first
+    k = 0
+    while True:
+        yield then(k)
+        k += 1
+
+
+def nothing() -> None:
+    pass
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1))
 def test_median(values: list[int]) -> None:
-    assert median(sorted(values)) == statistics.median(values)
+    assert measure.median(sorted(values)) == statistics.median(values)
 
 
-def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
-    """95 % by construction; a skewed distribution with a known median, seeded."""
-    rng = np.random.default_rng(7)
-    true, covered, runs = math.exp(0.0), 0, 2000
-    for _ in range(runs):
-        samples = rng.lognormal(0.0, 0.1, 101)
-        width = median_half_width(samples.tolist()) * np.median(samples)
-        covered += abs(np.median(samples) - true) <= width
-    assert 0.94 <= covered / runs <= 0.995
+@pytest.mark.parametrize("n", [6, 7, 10, 11, 30, 31, 100, 1000])
+def test_the_interval_covers_the_median_as_often_as_it_says(n: int) -> None:
+    """Over order statistics, the chance that ranks low..high enclose the median is a sum of binomials."""
+    middle = (n + 1) / 2
+    reach = measure.median_half_width(list(range(1, n + 1))) * middle
+    low, high = math.ceil(middle - reach - 1e-6), math.floor(middle + reach + 1e-6)
+    covered = sum(math.comb(n, k) for k in range(low, high)) / 2**n
+    assert covered >= 0.945
+    if n >= 30:
+        assert covered <= 0.985, "nor is it wider than need be"
+
+
+def test_the_interval_covers_the_median_of_skewed_latencies() -> None:
+    random = np.random.default_rng(7)
+    true_median = math.exp(0.0)
+    hits = 0
+    for _ in range(1000):
+        samples = random.lognormal(0.0, 1.0, 60)
+        width = measure.median_half_width(list(samples))
+        middle = float(np.median(samples))
+        hits += abs(true_median - middle) <= width * middle
+    assert hits >= 940
 
 
 def test_no_interval_below_six_samples() -> None:
-    assert math.isinf(median_half_width([1, 2, 3, 4, 5]))
+    assert measure.median_half_width([1, 1, 1, 1, 1]) == math.inf
+    assert measure.median_half_width([1] * 6) == 0.0
+    assert measure.median_half_width([0] * 6) == math.inf
 
 
-def test_steady_means_the_same_median_and_no_slope() -> None:
-    rng = random.Random(1)
-    flat = [1000 + rng.randint(-5, 5) for _ in range(40)]
-    assert is_steady(flat, flat[::-1])
-    assert not is_steady(flat, [round(value * 1.05) for value in flat])
-    assert not is_steady(flat, [980 + i for i in range(40)]), "same median, but a slope of 2 % between the halves"
+@pytest.mark.parametrize(
+    ("before", "window", "steady"),
+    [
+        ([100] * 20, [100] * 20, True),
+        ([100] * 20, [101] * 20, True),
+        ([100] * 20, [104] * 20, False),
+        ([104] * 20, [100] * 20, False),
+        ([100] * 20, [98] * 10 + [102] * 10, False),
+        ([100] * 20, [100, 500] + [100] * 18, True),
+    ],
+    ids=["equal", "close", "slower", "faster", "slope", "one outlier"],
+)
+def test_is_steady(before: list[int], window: list[int], *, steady: bool) -> None:
+    assert measure.is_steady(before, window) is steady
 
 
-def test_warm_up_waits_for_a_model_that_speeds_up() -> None:
-    calls = [0]
+def test_warm_up_ends_once_latencies_settle(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    falling = [10 * MS - k * MS // 10 for k in range(80)]
+    clock = clocked(forever(falling, lambda _: 2 * MS))
+    samples, steady = measure.warm_up(clock.invoke, 10_000 * MS, nothing)
+    assert steady
+    assert samples[:80] == falling, "every sample is kept"
+    assert samples[-20:] == [2 * MS] * 20
+
+
+def test_warm_up_gives_up_on_a_device_that_slows_down_for_ever(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    clock = clocked(forever([], lambda k: 10 * MS + k * MS // 10))
+    _, steady = measure.warm_up(clock.invoke, 2000 * MS, nothing)
+    assert not steady
+    assert 2000 * MS <= clock.now <= 2100 * MS
+
+
+def test_sampling_stops_when_precise(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    clock = clocked(forever([], lambda k: MS + k % 2))
+    samples, stop, width = measure.sample(clock.invoke, 30, 100 * MS, 10_000 * MS, nothing)
+    assert stop == "precise"
+    assert width is not None
+    assert width <= measure.AGREE
+    assert sum(samples) >= 100 * MS, "min_ns"
+    assert len(samples) <= 101
+
+
+def test_min_samples_hold_even_for_a_constant_latency(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    clock = clocked(forever([], lambda _: 100 * MS))
+    samples, stop, _ = measure.sample(clock.invoke, 50, 0, 10_000 * MS, nothing)
+    assert (len(samples), stop) == (50, "precise")
+
+
+def test_sampling_stops_at_the_limit(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    random = np.random.default_rng(1)
+    clock = clocked(forever([], lambda _: int(random.choice([1, 3])) * MS))
+    samples, stop, width = measure.sample(clock.invoke, 30, 0, 500 * MS, nothing)
+    assert stop == "time-limit"
+    assert width is not None
+    assert width > measure.AGREE
+    assert 500 * MS <= sum(samples) < 504 * MS
+
+
+def test_a_model_slower_than_the_limit_still_gives_two_samples(clocked: Callable[[Iterator[int]], Clock]) -> None:
+    clock = clocked(forever([], lambda _: 10_000 * MS))
+    samples, stop, width = measure.sample(clock.invoke, 30, 0, MS, nothing)
+    assert (len(samples), stop, width) == (2, "time-limit", None)
+
+
+def test_the_collector_is_off_while_sampling_and_on_again_after_a_failure() -> None:
+    seen = []
 
     def invoke() -> None:
-        calls[0] += 1
-        time.sleep(0.004 if calls[0] < 30 else 0.001)
+        seen.append(gc.isenabled())
+        if len(seen) == 5:
+            raise RuntimeError("gone")
 
-    samples, steady = warm_up(invoke, 5 * 10**9, lambda: None)
-    assert len(samples) == calls[0] > 30
-    if steady:  # a shared machine may never settle; then it must not claim to
-        assert statistics.median(samples[-20:]) < 3e6
-
-
-def test_warm_up_is_bounded() -> None:
-    calls = [0]
-
-    def slower_and_slower() -> None:
-        calls[0] += 1
-        time.sleep(0.0005 * 1.05 ** min(calls[0], 100))
-
-    began = time.monotonic()
-    _, steady = warm_up(slower_and_slower, 300_000_000, lambda: None)
-    assert not steady
-    assert time.monotonic() - began < 2
+    assert gc.isenabled()
+    with pytest.raises(RuntimeError, match="gone"):
+        measure.sample(invoke, 30, 0, MS, nothing)
+    assert seen == [False] * 5
+    assert gc.isenabled()
 
 
-def test_stop_rules() -> None:
-    samples, stop, width = sample(lambda: time.sleep(0.001), 50, 0, 10**10, lambda: None)
-    assert len(samples) >= 50
-    assert (stop == "precise") == (width is not None and width <= 0.02)
-    jumps = iter(range(10**6))
-    samples, stop, _ = sample(lambda: time.sleep(next(jumps) % 7 / 1000), 50, 0, 500_000_000, lambda: None)
-    assert stop == "time-limit"
+def test_timed_measures_invoke_alone() -> None:
+    samples = measure.timed(lambda: time.sleep(0.005), 5)
+    assert all(5 * MS <= sample for sample in samples)
+    assert min(samples) < 8 * MS
