@@ -99,25 +99,32 @@ save() {
   printf '%s\n' "$owner" > "$lock/.owner" &&
   mv -f "$lock/.owner" "$lock/owner.json" && mv -f "$lock/.lease" "$lock/lease"
 }
+taken() { [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; }
 drop() { mv "$lock" "$lock.$token" && rm -rf "$lock.$token"; }
 busy() { echo busy; echo "$expires $now"; cat "$lock/owner.json" 2>/dev/null; exit 0; }
 case $op in
 acquire)
   mkdir -p -- "$1" || exit 1
-  if mkdir "$lock" 2>/dev/null; then save || { drop; exit 1; }; echo ok; exit 0; fi
-  [ -d "$lock" ] || { mkdir "$lock"; exit 1; }
-  load
-  if [ -z "$held" ]; then sleep 2; load; fi
-  if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then busy; fi
-  [ -n "$(find "$lock/takeover" -prune -mmin +1 2>/dev/null)" ] && leave
-  enter || busy
-  load
-  if [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; then leave; busy; fi
-  save || { leave; exit 1; }
-  leave
-  load
-  [ "$held" = "$token" ] || busy
-  echo ok ;;
+  for attempt in 1 2 3; do
+    created=
+    if mkdir "$lock" 2>/dev/null; then created=yes
+    elif [ ! -d "$lock" ]; then mkdir "$lock" || exit 1; created=yes
+    fi
+    load
+    if [ -z "$held$created" ]; then sleep 2; load; fi
+    taken && busy
+    [ -n "$(find "$lock/takeover" -prune -mmin +1 2>/dev/null)" ] && leave
+    if enter; then
+      load
+      if taken; then leave; busy; fi
+      save || { drop; exit 1; }
+      leave
+      echo ok
+      exit 0
+    fi
+    [ -d "$lock" ] && busy
+  done
+  busy ;;
 renew)
   enter || busy
   load
@@ -135,8 +142,8 @@ esac
 )
 """$1 root, $2 acquire|renew|release, $3 token, $4 lease in s, $5 owner JSON, $6 a token that may be taken over, or "".
 
-Prints `ok`, or `busy`, "EXPIRES NOW" and the owner. Everything that changes a lock which exists first makes the folder
-lock/takeover, of which there can be only one, and looks again. The clock is the device's own.
+Prints `ok`, or `busy`, "EXPIRES NOW" and the owner. Whoever writes a lease first makes the folder lock/takeover, of
+which there can be only one, and looks again; one that is a minute old is a crash's. The clock is the device's own.
 """
 
 MODELS = (

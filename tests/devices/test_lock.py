@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +67,6 @@ def test_it_is_released_on_any_way_out(device: Device, other: Device, trouble: t
 
 
 def test_waiting_for_it(device: Device, other: Device) -> None:
-    import threading
-
     ready, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -156,8 +156,6 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_free(target: Target, devi
 
 
 def test_only_one_of_many_gets_an_expired_lock(target: Target, device: Device) -> None:
-    import threading
-
     Path(device.path("lock")).mkdir()
     Path(device.path("lock", "lease")).write_text("dead\n1\n")
     holding, most, refused = [0], [0], []
@@ -182,6 +180,28 @@ def test_only_one_of_many_gets_an_expired_lock(target: Target, device: Device) -
         thread.join()
     assert most[0] == 1
     assert refused
+
+
+def test_a_holder_whose_disk_is_slow_is_not_overtaken(
+    local_target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, slow = tmp_path / "bin", tmp_path / "slow"
+    fake.mkdir()
+    (fake / "mv").write_text(
+        f"#!/bin/sh\ncase $* in */.lease*) if rm '{slow}' 2>/dev/null; then sleep 4; fi ;; esac\n"
+        f'exec {shutil.which("mv")} "$@"\n'
+    )
+    (fake / "mv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
+    with connect(local_target) as device, connect(local_target) as other:
+        slow.touch()
+        first = threading.Thread(target=device.lock("slow").__enter__)
+        first.start()
+        while slow.exists():
+            time.sleep(0.01)
+        with pytest.raises(DeviceBusyError), other.lock("hasty"):
+            pass
+        first.join()
 
 
 def test_after_a_cut_link_the_next_attempt_gets_it_at_once(proxied_target: Target, proxy: CutProxy) -> None:
