@@ -61,7 +61,7 @@ def command(
     MODEL is a folder with a model.py, the name of one in models/, or a torch.export file (.pt2). Every artifact is run
     here and compared with its source on held-out inputs before it appears.
     """
-    from edgekit.convert import convert, find_model
+    from edgekit.convert import DONE, convert, find_model
     from edgekit.recipe import parse_recipe
 
     wanted = [parse_recipe(text) for text in recipes]
@@ -74,7 +74,7 @@ def command(
         def on_stage(title: str, stage: str) -> None:
             if title not in tasks:
                 tasks[title] = progress.add_task(title, total=1, stage=stage)
-            progress.update(tasks[title], stage=stage)
+            progress.update(tasks[title], stage=stage, completed=int(stage == DONE))
 
         def on_outcome(outcome: Outcome) -> None:
             title = str(outcome.recipe)
@@ -131,7 +131,13 @@ def _print(name: str, outcomes: list[Outcome]) -> None:
         ])  # fmt: skip
     metric = next((o.artifact.manifest.accuracy.metric for o in outcomes if o.artifact), None)
     columns = ["recipe", "size", "SNR", "max error", "cosine", "top-1", metric or "metric", "drop", "parity", "time"]
-    output.print_table(f"{name} against its source", columns, rows, right="|".join(columns[1:8] + columns[9:]))
+    output.print_table(
+        f"{name} against its source",
+        columns,
+        rows,
+        right="|".join(columns[1:8] + columns[9:]),
+        droppable="max error|cosine|time|top-1",
+    )
     out = output.console()
     for artifact in [o.artifact for o in outcomes if o.artifact][:1]:
         manifest = artifact.manifest

@@ -1,7 +1,7 @@
 """What a terminal shows: tables, progress, errors. Results go to standard output, all else to standard error.
 
-A table is drawn as one where it fits, and as `name: value` lines where the terminal is too narrow for it; piped, it
-has no frame, no colour and no cut-off cells.
+A table that does not fit a terminal first loses its less important columns, which is said, and becomes `name: value`
+lines where even the rest is too wide. Piped, it has all columns, no frame, no colour and no cut-off cells.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def print_error(error: EdgeKitError, *, as_json: bool) -> None:
     log().print(text)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "", droppable: str = ""
+) -> None:
     """Prints a table.
 
     Args:
@@ -71,32 +73,44 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         columns: their headings.
         rows: one string or rich Text a cell.
         right: headings of right-aligned columns, separated by "|".
+        droppable: headings of columns that a narrow terminal may do without, the least important first.
     """
     out = console()
-    is_terminal = sys.stdout.isatty()
-    table = Table(
-        title=title if is_terminal else None,
-        title_justify="left",
-        title_style="bold",
-        box=box.ROUNDED if is_terminal else None,
-        border_style="dim",
-        header_style="bold",
-        pad_edge=is_terminal,
-    )
-    numeric = right.split("|")
-    for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", no_wrap=True)
     cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
-    for row in cells:
-        table.add_row(*row)
-    if Measurement.get(out, out.options.update(width=PIPED_WIDTH), table).maximum <= out.width:
-        out.print(table)
-        return
+    dropped: list[str] = []
+    for candidate in ["", *droppable.split("|")]:
+        if candidate:
+            dropped.append(candidate)
+        kept = [i for i, column in enumerate(columns) if column not in dropped]
+        table = _table(title, [columns[i] for i in kept], [[row[i] for i in kept] for row in cells], right.split("|"))
+        if Measurement.get(out, out.options.update(width=PIPED_WIDTH), table).maximum <= out.width:
+            out.print(table)
+            if dropped:
+                out.print(f"not shown here for want of width: {', '.join(dropped)}", style="dim")
+            return
     out.print(Text(title, style="bold"))
     for row in cells:
         for column, cell in zip(columns, row, strict=True):
             out.print(Text.assemble((f"  {column}: " if column else "  ", "dim"), cell))
         out.print()
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Text]], right: Sequence[str]) -> Table:
+    is_terminal = sys.stdout.isatty()
+    table = Table(
+        title=title if is_terminal else None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if is_terminal else None,
+        border_style="dim",
+        header_style="bold",
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def stage_progress() -> Progress:

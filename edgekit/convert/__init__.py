@@ -9,7 +9,7 @@ worker      what runs in one: the source step, the lowering step, or one recipe
 prove       parity and accuracy of a payload against its source, golden inputs and outputs
 """
 
-from edgekit.convert.chain import Outcome, convert
+from edgekit.convert.chain import DONE, Outcome, convert
 from edgekit.convert.load import ModelRef, find_model
 
-__all__ = ["ModelRef", "Outcome", "convert", "find_model"]
+__all__ = ["DONE", "ModelRef", "Outcome", "convert", "find_model"]

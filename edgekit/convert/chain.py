@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 STORE = ".store"
 DEFAULT_TIMEOUT_S = 1800.0
+DONE = "done"
+"""The last stage of a step that recipes share."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def convert(
         ref: the model, from `find_model`.
         recipes: checked before anything runs.
         out: artifacts appear as `out/MODEL/FORMAT-PRECISION`, links into `out/.store/ID`.
-        on_stage: called with (recipe or "source", stage) from worker threads.
+        on_stage: called with (recipe, "source" or "lower"; stage, at last `DONE`) from worker threads.
         on_outcome: called with each outcome as it is known, from worker threads.
         jobs: how many workers at once; half the cores if not given, at least one.
         timeout_s: bound of each step.
@@ -211,6 +213,7 @@ class _Chain:
         with publishing_folder(folder) as work:
             job = self._job(step, work, format=format_name, source_folder=str(source_folder) if source_folder else None)
             self.workers.run(job, self._log(f"{step}-{key}"), lambda s: self._on_stage(step, s), title)
+        self._on_stage(step, DONE)
         return folder
 
     def _log(self, name: str) -> Path:
