@@ -20,7 +20,7 @@ def block(**changes: Any) -> Block:
     samples = (5, 6, 7)
     answer = OutputParity(
         "y", 8, finite=True, exact=False, snr_db=71.5, max_abs_error=0.1, cosine=1.0, top1_agreement=None
-    )  # noqa: E501
+    )
     made = Block(
         init_ns=1, first_ns=2, input_ns=3, output_ns=4, golden=(answer,), warmup_ns=(9, 8), steady=True,
         samples_ns=samples, stop="precise", median_half_width=0.01, peak_rss_bytes=100, before_load_bytes=60,

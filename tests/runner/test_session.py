@@ -65,7 +65,7 @@ def test_every_sample_keeps_its_own_answer() -> None:
 
 
 @pytest.mark.slow
-def test_a_real_payload_in_float_and_in_int8(tmp_path) -> None:  # noqa: ANN001
+def test_a_real_payload_in_float_and_in_int8(tmp_path) -> None:
     """The same tensors through LiteRT: see tests/convert for how well the answers agree."""
     from edgekit.convert import convert, find_model
     from edgekit.recipe import parse_recipe
