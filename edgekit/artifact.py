@@ -21,7 +21,7 @@ import msgspec
 from edgekit.errors import ArtifactError, CorruptArtifactError
 from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
-from edgekit.specs import TensorSpec
+from edgekit.specs import TensorSpec, is_model_name
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -177,7 +177,7 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
     """Decodes and validates a manifest; `where` names it in an error.
 
     Raises:
-        ArtifactError: no manifest, one of another schema, or one with a path that leaves the artifact.
+        ArtifactError: no manifest, one of another schema, or one whose names leave the artifact.
     """
     try:
         schema = msgspec.json.decode(content, type=dict).get("schema")
@@ -189,10 +189,26 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise ArtifactError(f"{where} is not a manifest: {error}.", remedy="Convert the model again.") from error
-    for path in (*(file.path for file in manifest.files), manifest.payload):
-        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
-            raise ArtifactError(f"{where} names the file {path!r}, outside of the artifact.", remedy="Do not use it.")
+    _refuse_strange_names(manifest, where)
     return manifest
+
+
+def _refuse_strange_names(manifest: Manifest, where: str) -> None:
+    """An artifact may come from anybody, and its names become paths, here and on devices."""
+    remedy = "Do not use it."
+    if not is_model_name(manifest.model):
+        raise ArtifactError(
+            f"{where} names the model {manifest.model!r}, which is no name for a folder.", remedy=remedy
+        )
+    golden = manifest.golden
+    used = (manifest.payload, *golden.inputs, *golden.outputs, *golden.source_outputs)
+    listed = [file.path for file in manifest.files]
+    for path in (*listed, *used):
+        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            raise ArtifactError(f"{where} names the file {path!r}, outside of the artifact.", remedy=remedy)
+    for path in used:  # a payload may be a folder
+        if path not in listed and not any(entry.startswith(f"{path}/") for entry in listed):
+            raise ArtifactError(f"{where} uses the file {path!r}, which it does not list.", remedy=remedy)
 
 
 def open_artifact(path: Path) -> Artifact:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ModelError
+from edgekit.specs import is_model_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,7 @@ class Model:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "_-." for c in self.name) or self.name.startswith("."):
+        if not is_model_name(self.name):
             raise ModelError(
                 f"The model name {self.name!r} cannot be used in paths on a device.",
                 remedy="Use letters, digits, '_', '-' and '.', and begin with a letter or digit.",

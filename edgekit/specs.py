@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a model's name can be a folder's name on every system: letters, digits, `_`, `-`, `.`, no dot first."""
+    return bool(name) and all(c.isalnum() or c in "_-." for c in name) and not name.startswith(".")
+
+
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Affine quantization: `real = scale × (stored - zero_point)`, along `axis` if per-channel.
 
@@ -65,8 +70,8 @@ def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarr
         what: names the data in an error, such as "calibration data in data.npz".
 
     Raises:
-        DataError: another shape, no samples, a NaN or infinity, or a dtype that cannot be cast without loss of kind
-            (a float where the model takes integers).
+        DataError: another shape, no samples, a NaN or infinity, a value beyond the spec's dtype, or a dtype that cannot
+            be cast without loss of kind (a float where the model takes integers).
     """
     import numpy as np
 
@@ -91,13 +96,19 @@ def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarr
             f"The {what} is {stacked.dtype} for input {spec.name!r}, which takes {spec.dtype}.",
             remedy=f"Convert it with .astype({spec.dtype!r}) where it is made.",
         )
-    if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
-        bad = int(np.argwhere(~np.isfinite(stacked))[0][0])
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(stacked, dtype=dtype)
+    if dtype.kind == "f":
+        usable, problem = np.isfinite(cast), f"NaN or values that are infinite as {spec.dtype}"
+    else:
+        usable, problem = cast == stacked, f"values beyond the range of {spec.dtype}"
+    if not usable.all():
+        bad = int(np.argwhere(~usable)[0][0])
         raise DataError(
-            f"The {what} holds NaN or infinite values for input {spec.name!r} (first in sample {bad}).",
+            f"The {what} holds {problem} for input {spec.name!r} (first in sample {bad}).",
             remedy="Remove or repair those samples.",
         )
-    return np.ascontiguousarray(stacked, dtype=dtype)
+    return cast
 
 
 def stack_all(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, np.ndarray]:
