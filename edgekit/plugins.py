@@ -55,9 +55,10 @@ def load(kind: str, name: str) -> Any:
         )
     try:
         return point.load()
-    except ImportError as error:
+    except Exception as error:  # a package from elsewhere may fail in any way while it is imported
         raise PluginError(
-            f"The {kind} {name!r} ({point.value}) cannot be imported: {error}.", remedy="Reinstall its package."
+            f"The {kind} {name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}.",
+            remedy="Reinstall its package.",
         ) from error
 
 
