@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,7 +67,7 @@ def test_every_sample_keeps_its_own_answer() -> None:
 
 
 @pytest.mark.slow
-def test_a_real_payload_in_float_and_in_int8(tmp_path) -> None:
+def test_a_real_payload_in_float_and_in_int8(tmp_path: Path) -> None:
     """The same tensors through LiteRT: see tests/convert for how well the answers agree."""
     from edgekit.convert import convert, find_model
     from edgekit.recipe import parse_recipe
