@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgekit.bench.statistics import percentile, summarise
@@ -26,9 +26,13 @@ def test_how_many_samples_each_percentile_needs(p: float, value_from: int, bound
     assert silent.because
 
 
-@given(SAMPLES, st.sampled_from([0.5, 0.9, 0.99]))
-def test_values_are_numpys(samples: list[int], p: float) -> None:
-    found = percentile(sorted(samples), p)
+@given(st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([0.5, 0.9, 0.99]))
+@example(seed=0, n=20, p=0.5)
+@example(seed=0, n=101, p=0.9)
+@example(seed=0, n=1000, p=0.99)
+def test_values_are_numpys(seed: int, n: int, p: float) -> None:
+    samples = np.random.default_rng(seed).integers(1, 10**10, n)
+    found = percentile(sorted(samples.tolist()), p)
     if found.value_ns is not None:
         assert found.value_ns == pytest.approx(float(np.quantile(samples, p)), rel=1e-12)
 
