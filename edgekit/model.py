@@ -66,7 +66,7 @@ class Model:
             held out of the calibration and used for parity alone.
         metric: how good outputs are; `None` gives the reason in `no_metric_because`.
         depends_on: names of installed distributions whose version changes what `build` or the data are.
-        files: other files (weights) that belong to the source, hashed with it.
+        files: other files (weights) that belong to the source, hashed with it; relative to the model's folder.
         origin, licence: where the model comes from, and under what terms.
     """
 

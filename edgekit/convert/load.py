@@ -83,13 +83,24 @@ def _folder(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
         files=(
             path / "model.py",
             *(p for p in sorted(path.rglob("*.py")) if p.name != "model.py" and ".package" not in p.parts),
-            *(Path(f) for f in model.files),
+            *(_declared(path, model.name, name) for name in model.files),
         ),
         depends_on=model.depends_on,
         executes=f"executes {path / 'model.py'}",
         trust=trust,
         calibration=calibration.resolve() if calibration else None,
     )
+
+
+def _declared(folder: Path, model: str, name: str) -> Path:
+    """A file that model.py declares. A missing one must not pass: the cache would not see it change."""
+    path = folder / name
+    if not path.exists():
+        raise ModelError(
+            f"Model {model!r} declares the file {name!r}, and {path} does not exist.",
+            remedy="Put it there, or correct `files=` in model.py (paths are relative to the model's folder).",
+        )
+    return path
 
 
 def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:

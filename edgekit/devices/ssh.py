@@ -22,6 +22,7 @@ import paramiko
 from edgekit.devices.host_keys import KnownHosts
 from edgekit.devices.process import Process
 from edgekit.devices.scripts import DIAGNOSE, WATCH
+from edgekit.devices.sftp import PipelinedSftp, write_pipelined
 from edgekit.devices.transport import Transport
 from edgekit.errors import (
     AuthenticationError,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 DEAD_LINK_S = 20
 KEEPALIVE_S = 5
-WRITE_BYTES = 255 * 1024
-"""The largest write that fits a packet of OpenSSH's SFTP server (256 KiB)."""
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _FULL_KIB = 64
 
@@ -193,7 +192,7 @@ class SshTransport(Transport):
         sftp = self._open_sftp()
         try:
             try:
-                _write(sftp, local, remote, on_bytes)
+                write_pipelined(sftp, local, remote, on_bytes)
             except OSError as error:
                 if isinstance(error, TimeoutError) or not self._alive().is_active():
                     raise
@@ -209,7 +208,7 @@ class SshTransport(Transport):
         channel.settimeout(DEAD_LINK_S)
         try:
             channel.invoke_subsystem("sftp")
-            return paramiko.SFTPClient(channel)
+            return PipelinedSftp(channel)
         except (EOFError, paramiko.SSHException) as error:
             channel.close()
             self._alive()
@@ -238,21 +237,6 @@ class SshTransport(Transport):
             f"{self.name} cannot write while {step}: {said}.",
             remedy="Check the `root` in the target, and run it again.",
         )
-
-
-def _write(sftp: Any, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
-    """Pipelined writes; the last one is not, and waits for the answers to all: paramiko drops them at close."""
-    with local.open("rb") as source, sftp.open(remote, "wb") as file:
-        file.MAX_REQUEST_SIZE = WRITE_BYTES
-        file.set_pipelined(True)
-        chunk = source.read(WRITE_BYTES)
-        while chunk:
-            following = source.read(WRITE_BYTES)
-            if not following:
-                file.set_pipelined(False)
-            file.write(chunk)
-            on_bytes(len(chunk))
-            chunk = following
 
 
 def _reason(error: BaseException) -> str:

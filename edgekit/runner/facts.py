@@ -33,10 +33,10 @@ def _cpu_model() -> str:
 
 def _per_core(name: str) -> list[str]:
     cores = sorted(e for e in os.listdir(_CPU) if e.startswith("cpu") and e[3:].isdigit())
-    found = [_read(os.path.join(_CPU, core, "cpufreq", name)) for core in cores]
-    if not found:
+    paths = [os.path.join(_CPU, core, "cpufreq", name) for core in cores]
+    if not any(os.path.exists(path) for path in paths):
         raise LookupError("no cpufreq in sysfs")
-    return found
+    return [_read(path) for path in paths]
 
 
 def _frequencies(name: str) -> list[int]:

@@ -333,3 +333,18 @@ def test_the_json_of_a_failed_recipe(cache: Path, program: Path, tmp_path: Path)
     )  # fmt: skip
     assert done.returncode == 1
     assert json.loads(done.stdout)["results"][0]["error"]["error"] == "DataError"
+
+
+def test_declared_files_belong_to_the_model(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    """A change of the weights is a change of the model; a file that is not there is an error, not an empty one."""
+    folder = tiny()
+    code = (folder / "model.py").read_text().replace('name="tiny"', 'name="tiny", files=("weights.bin",)')
+    (folder / "model.py").write_text(code)
+    with pytest.raises(ModelError, match=r"declares the file 'weights\.bin'"):
+        make(folder, "tflite:float32", out=tmp_path / "out")
+    (folder / "weights.bin").write_bytes(b"one")
+    (first,) = make(folder, "tflite:float32", out=tmp_path / "out")
+    (folder / "weights.bin").write_bytes(b"two")
+    (second,) = make(folder, "tflite:float32", out=tmp_path / "out")
+    assert (first.error, second.error) == (None, None)
+    assert not second.cached
