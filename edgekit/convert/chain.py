@@ -3,8 +3,8 @@
     source step ── lower step per format ── one recipe step per recipe
 
 Each step's key is a hash over all that can change its result: the model's files and data, the recipe, the versions of
-the tools, and the code of the chain itself. A step whose key is in the cache is not run. What is published is checked
-against its sha256 first, so that a damaged cache repairs itself.
+the tools, and the code of the chain itself. A step whose key is in the cache is not run. What is taken from the cache
+is checked against its sha256 first, so that a damaged cache repairs itself.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from edgekit.recipe import Recipe
 
 STORE = ".store"
+STEP_SHA256 = ".sha256"
+"""In a step's folder: one hash over all its other files."""
 DEFAULT_TIMEOUT_S = 1800.0
 DONE = "done"
 """The last stage of a step that recipes share."""
@@ -208,11 +210,14 @@ class _Chain:
         """A step that several recipes share, from the cache or run now."""
         folder = self._cache / "steps" / f"{step}-{key}"
         if folder.is_dir():
-            return folder
+            if _is_whole(folder):
+                return folder
+            shutil.rmtree(folder, ignore_errors=True)
         title = f"{self._ref.name} {format_name or 'source'} {step}"
         with publishing_folder(folder) as work:
             job = self._job(step, work, format=format_name, source_folder=str(source_folder) if source_folder else None)
             self.workers.run(job, self._log(f"{step}-{key}"), lambda s: self._on_stage(step, s), title)
+            (work / STEP_SHA256).write_text(digest_of_tree([work]))
         self._on_stage(step, DONE)
         return folder
 
@@ -251,6 +256,14 @@ class _Chain:
         link = self._out / artifact.manifest.model / recipe.slug
         point_to(link, destination)
         return open_artifact(destination), link
+
+
+def _is_whole(step: Path) -> bool:
+    """Whether a step's folder is as the step left it."""
+    try:
+        return (step / STEP_SHA256).read_text() == digest_of_tree([step])
+    except OSError:
+        return False
 
 
 def _copy_whole(source: Path, destination: Path, log: Path | None = None) -> None:

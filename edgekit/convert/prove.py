@@ -81,6 +81,11 @@ def _parity(
 ) -> Parity:
     recipe = job.recipe
     assert recipe is not None
+    if len(outputs) != len(reference):
+        raise ParityError(
+            f"{job.model_name} {recipe}: the payload has {len(outputs)} outputs, its source {len(reference)}.",
+            remedy="This is a converter's bug: report it with the log.",
+        )
     rows = []
     for spec, expected, answered in zip(facts.outputs, reference, outputs, strict=True):
         if expected.shape != answered.shape:

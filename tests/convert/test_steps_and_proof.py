@@ -1,0 +1,72 @@
+"""The steps that recipes share are believed only whole; a proof refuses what cannot be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgekit.convert import prove
+from edgekit.errors import ParityError
+from edgekit.recipe import Recipe
+from edgekit.specs import TensorSpec
+from tests.convert.conftest import make
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFERENCE = np.random.default_rng(0).standard_normal((5, 1, 4)).astype("float32")
+
+
+def parity(outputs: list[np.ndarray], min_snr_db: float = 20.0) -> Any:
+    job = SimpleNamespace(model_name="m", recipe=Recipe("tflite", "int8"))
+    facts = SimpleNamespace(outputs=(TensorSpec("y", (1, 4)),), held_out="5 samples")
+    return prove._parity(job, facts, [REFERENCE], outputs, min_snr_db)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "says"),
+    [
+        ([], "0 outputs, its source 1"),
+        ([REFERENCE, REFERENCE], "2 outputs, its source 1"),
+        ([REFERENCE[:, 0]], r"shape \(4,\), its source \(1, 4\)"),
+        ([REFERENCE * np.nan], "NaN"),
+        ([REFERENCE * 1.2], "14.0 dB over 5 held-out samples, where int8 must reach 20 dB"),
+        ([np.zeros_like(REFERENCE)], "0.0 dB"),
+    ],
+)
+def test_what_is_no_proof(outputs: list[np.ndarray], says: str) -> None:
+    with pytest.raises(ParityError, match=says):
+        parity(outputs)
+
+
+def test_a_proof_is_kept_to_six_digits() -> None:
+    row = parity([REFERENCE * np.float32(1.01)]).outputs[0]
+    assert row.snr_db == pytest.approx(40.0, abs=0.01)
+    assert row.snr_db == float(f"{row.snr_db:.6g}")
+
+
+@pytest.mark.slow
+def test_a_damaged_step_is_run_again(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    """Else one flipped bit under the cache would spoil every later recipe of that model."""
+    make(tiny(), "tflite:float32", out=tmp_path / "out")
+    damaged = sorted((cache / "steps").glob("*/float32.tflite")) + sorted((cache / "steps").glob("*/reference-0.npy"))
+    assert len(damaged) == 2
+    for file in damaged:
+        file.chmod(0o644)
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+    (outcome,) = make(tiny(), "tflite:float16", out=tmp_path / "out")
+    assert outcome.artifact is not None, outcome.error
+
+
+@pytest.mark.slow
+def test_whole_steps_are_shared(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+    make(tiny(), "tflite:float32", out=tmp_path / "out")
+    stages: list[str] = []
+    (outcome,) = make(tiny(), "tflite:int8", out=tmp_path / "out", on_stage=lambda title, _: stages.append(title))
+    assert outcome.artifact is not None, outcome.error
+    assert set(stages) == {"tflite:int8"}, "neither the source nor the lowering ran again"
