@@ -1,7 +1,8 @@
 """Files on the host: written whole or not at all, named by their content.
 
 Nothing is ever written in place: a temporary name beside the final one, fsync, rename, fsync of the folder. What a
-killed process leaves behind is a name that begins with `.tmp-`, which nothing reads and the next write removes.
+killed process leaves behind is a name that begins with `.tmp-`, which nothing reads; folders of that kind are removed
+by the next one that is published beside them, once they are a day old.
 """
 
 from __future__ import annotations

@@ -203,6 +203,7 @@ class _Chain:
             source=ref.source,
             calibration=str(ref.calibration) if ref.calibration else None,
             source_sha256=self._source_sha256,
+            trust=ref.trust,
             **more,  # type: ignore[arg-type]
         )
 

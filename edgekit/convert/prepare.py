@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import msgspec
 
 from edgekit import plugins
 from edgekit.convert.load import import_model
+from edgekit.convert.pickles import refuse_unsafe_pickles
 from edgekit.convert.steps import (
     CALIBRATION,
     EXPORTED,
@@ -49,7 +51,8 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     kind: Source = plugins.load("source", job.source)()
     plugins.require(kind.distributions, extra=kind.extra, purpose=f"A {kind.name} model")
     stage("loading")
-    model = import_model(path) if path.is_dir() else kind.open_file(path, job.model_name)
+    opened = work / "opened"
+    model = import_model(path) if path.is_dir() else kind.open_file(_inspected_copy(path, opened, job), job.model_name)
     calibration = _calibration(model, job.calibration)
     held_out, targets, said, calibration = _hold_out(model, calibration)
 
@@ -89,6 +92,20 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         licence=model.licence,
     )
     (work / SOURCE_JSON).write_bytes(msgspec.json.encode(facts))
+    shutil.rmtree(opened, ignore_errors=True)
+
+
+def _inspected_copy(path: Path, folder: Path, job: Job) -> Path:
+    """A copy that nobody else writes to, inspected before it is opened: the file itself may have changed since.
+
+    Raises:
+        UntrustedModelError: it would execute code that it brings along, and is not trusted.
+    """
+    folder.mkdir()
+    copy = folder / path.name
+    shutil.copyfile(path, copy)
+    refuse_unsafe_pickles(copy, trust=job.trust)
+    return copy
 
 
 def _calibration(model: Model, file: str | None) -> dict[str, np.ndarray] | None:

@@ -45,6 +45,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source_folder: str | None = None
     lower_folder: str | None = None
     source_sha256: str = ""
+    trust: bool = False
 
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

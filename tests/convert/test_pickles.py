@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.convert import find_model
+from edgekit.convert import convert, find_model
 from edgekit.convert.pickles import refuse_unsafe_pickles, unsafe_globals
 from edgekit.errors import UntrustedModelError
+from edgekit.recipe import parse_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -160,3 +161,24 @@ def test_what_cannot_be_read_is_not_trusted(tmp_path: Path, content: bytes) -> N
     file.write_bytes(content)
     with pytest.raises(UntrustedModelError, match="unreadable pickle"):
         refuse_unsafe_pickles(file, trust=False)
+
+
+def test_a_file_that_is_swapped_after_the_first_look_is_not_opened(cache: Path, program: Path, tmp_path: Path) -> None:
+    """The worker inspects the very bytes that it opens."""
+    fired = tmp_path / "fired"
+    file = tmp_path / "net.pt2"
+    file.write_bytes(program.read_bytes())
+    ref = find_model(str(file))
+    evil = torch_archive(pickle.dumps(Bomb(fired)))
+    poisoned(program, file, "data/sample_inputs/model.pt", evil)
+    (outcome,) = convert(ref, [parse_recipe("tflite:float32")], out=tmp_path / "out")
+    assert isinstance(outcome.error, UntrustedModelError)
+    assert not fired.exists()
+
+
+def test_a_trusted_file_is_really_opened(cache: Path, program: Path, tmp_path: Path) -> None:
+    fired = tmp_path / "fired"
+    evil = torch_archive(pickle.dumps(Bomb(fired)))
+    file = poisoned(program, tmp_path / "net.pt2", "data/sample_inputs/model.pt", evil)
+    convert(find_model(str(file), trust=True), [parse_recipe("tflite:float32")], out=tmp_path / "out")
+    assert fired.exists(), "with --trust it executes what it was said to execute"
