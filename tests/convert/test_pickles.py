@@ -177,8 +177,11 @@ def test_a_file_that_is_swapped_after_the_first_look_is_not_opened(cache: Path, 
 
 
 def test_a_trusted_file_is_really_opened(cache: Path, program: Path, tmp_path: Path) -> None:
+    import torch
+
     fired = tmp_path / "fired"
-    evil = torch_archive(pickle.dumps(Bomb(fired)))
-    file = poisoned(program, tmp_path / "net.pt2", "data/sample_inputs/model.pt", evil)
+    buffer = io.BytesIO()
+    torch.save(Bomb(fired), buffer)
+    file = poisoned(program, tmp_path / "net.pt2", "data/sample_inputs/model.pt", buffer.getvalue())
     convert(find_model(str(file), trust=True), [parse_recipe("tflite:float32")], out=tmp_path / "out")
     assert fired.exists(), "with --trust it executes what it was said to execute"
