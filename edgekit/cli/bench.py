@@ -58,22 +58,34 @@ def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 @targets_option
 @wait_option
 @json_option
+@click.pass_context
 def command(
-    artifacts: tuple[Path, ...], target: str, threads: tuple[int, ...] | None, blocks: int, out: Path, folder: Path,
-    wait_s: float, *, as_json: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context,
+    artifacts: tuple[Path, ...],
+    target: str,
+    threads: tuple[int, ...] | None,
+    blocks: int,
+    out: Path,
+    folder: Path,
+    wait_s: float,
+    *,
+    as_json: bool,
+) -> None:
     """Measure one or more ARTIFACTs on a target: latency, memory, size.
 
-    Before anything is timed the device answers the artifact's golden inputs; a wrong answer is a failed run.
+    Before anything is timed the device answers the artifact's golden inputs; a wrong answer is a failed run. One that
+    fails does not stop the others, unless the device itself is lost.
     """
     from edgekit.artifact import open_artifact
     from edgekit.bench import bench, write_run
     from edgekit.devices import connect, load_target
+    from edgekit.errors import EdgeKitError, RunnerError, RuntimeMissingError, WrongAnswerError
 
     found = [open_artifact(path) for path in artifacts]
     device_target = load_target(target, folder)
     counts = threads or (device_target.bench.threads,)
     runs: list[tuple[Artifact, Run, Path]] = []
+    failed: list[EdgeKitError] = []
     with connect(device_target) as device, device.lock("bench", wait_s=wait_s), output.stage_progress() as progress:
         for artifact in found:
             for count in counts:
@@ -83,13 +95,26 @@ def command(
                     if event["event"] in _STAGES:
                         progress.update(task, stage=f"block {block + 1} of {blocks}: {_STAGES[event['event']]}")
 
-                run = bench(device, artifact, threads=count, blocks=blocks, on_event=on_event)
+                try:
+                    run = bench(device, artifact, threads=count, blocks=blocks, on_event=on_event)
+                except (WrongAnswerError, RunnerError, RuntimeMissingError) as error:
+                    failed.append(error)
+                    progress.update(task, completed=1, stage="failed")
+                    continue
                 runs.append((artifact, run, write_run(run, out)))
                 progress.update(task, completed=1, stage="done")
+    if len(failed) == 1 and not runs:
+        raise failed[0]
     if as_json:
-        output.print_json("bench", runs=[{"file": str(path), "run": run} for _, run, path in runs])
-        return
-    _print(device_target.name, runs)
+        kept = [{"file": str(path), "run": run} for _, run, path in runs]
+        output.print_json("bench", runs=kept, errors=[failure.as_dict() for failure in failed])
+    else:
+        if runs:
+            _print(device_target.name, runs)
+        for failure in failed:
+            output.print_error(failure, as_json=False)
+    if failed:
+        ctx.exit(min(failure.exit_status for failure in failed))
 
 
 def _percentile(found: Percentile) -> str:

@@ -121,6 +121,15 @@ def test_a_wrong_answer_is_a_failed_run(
     assert not (tmp_path / "results").exists(), "a failed run is no run"
     assert edgekit("verify", liar).code == 3
 
+    both = edgekit(
+        "bench", liar, digits / "tflite-int8", "--on", board.target, "--blocks", "1", "--out", tmp_path / "o", "--json"
+    )
+    assert both.code == 3
+    assert [run["run"]["recipe"]["precision"] for run in both.document["runs"]] == ["int8"], (
+        "one does not cost the other"
+    )
+    assert [error["error"] for error in both.document["errors"]] == ["WrongAnswerError"]
+
 
 @pytest.fixture
 def benching(digits: Path, board: Board, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
