@@ -7,6 +7,7 @@ axis of 1, `(n, 28, 28)` is understood as well (`stack_samples`).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
 
 
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
 def is_model_name(name: str) -> bool:
-    """Whether a model's name can be a folder's name on every system: letters, digits, `_`, `-`, `.`, no dot first."""
-    return bool(name) and all(c.isalnum() or c in "_-." for c in name) and not name.startswith(".")
+    """Whether a model's name can be a folder's name everywhere: ASCII letters, digits, `_`, `-`, `.`; first no sign."""
+    return _MODEL_NAME.fullmatch(name) is not None
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -94,7 +94,9 @@ def test_descriptions() -> None:
     assert TensorSpec("x", (1, 28, 28), "int8").describe() == "int8[1, 28, 28]"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a b", "a\0", "a\nb", "$(x)"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "../a", "a b", "a\0", "a\nb", "$(x)", "_x", "-rf", "é", "a" * 129]
+)
 def test_names_that_are_no_folder(name: str) -> None:
     assert not is_model_name(name)
 

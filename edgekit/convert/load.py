@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
             remedy=f"Give a file that ends in {', '.join(sorted(kinds))}, or a folder with a model.py.",
         )
     unsafe = refuse_unsafe_pickles(path, trust=trust)
-    name = "".join(c if c.isalnum() or c in "_-." else "_" for c in path.stem).lstrip(".") or "model"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).lstrip("._-")[:128] or "model"
     return ModelRef(
         name=name,
         path=path,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.artifact import check_files
-from edgekit.deploy.status import Links, inspect, is_model_name, read_links
+from edgekit.deploy.status import Links, inspect, read_links
 from edgekit.devices.scripts import ACTIVATE
 from edgekit.devices.store import Store
-from edgekit.errors import ArtifactError, NothingToRollBackError
+from edgekit.errors import NothingToRollBackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,6 @@ def deploy(device: Device, artifact: Artifact, on_bytes: Callable[[int], None] |
     """
     began = time.monotonic()
     model = artifact.manifest.model
-    if not is_model_name(model):
-        raise ArtifactError(
-            f"{artifact.path} has a model name {model!r} that cannot name a folder.", remedy="Rename it."
-        )
     check_files(artifact)
     with device.lock(f"deploy {artifact.title}"):
         pushed = Store(device).push(artifact, on_bytes)

@@ -16,11 +16,11 @@ from edgekit.artifact import MANIFEST, FileEntry, Manifest, read_manifest
 from edgekit.devices.scripts import MODELS, READ_FILE
 from edgekit.devices.store import Store, is_id
 from edgekit.errors import ArtifactError, RemoteCommandError
+from edgekit.specs import is_model_name
 
 if TYPE_CHECKING:
     from edgekit.devices import Device
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LINK = re.compile(r"\.\./\.\./store/([0-9a-f]{64})")
 
 
@@ -65,11 +65,6 @@ def status(device: Device) -> list[ModelStatus]:
             )
         )
     return found
-
-
-def is_model_name(text: str) -> bool:
-    """Whether a text can name a model's folder."""
-    return _NAME.fullmatch(text) is not None
 
 
 def read_links(device: Device) -> dict[str, Links]:

@@ -12,6 +12,7 @@ import pytest
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, connect
 from edgekit.errors import (
+from edgekit.specs import is_model_name
     ConnectionLostError,
     CorruptArtifactError,
     DeviceBusyError,
@@ -131,6 +132,16 @@ def test_status_leaves_out_what_edgekit_would_not_have_written(device: Device, v
     found = {one.model: one for one in status(device)}
     assert set(found) == {"tiny", "lost"}
     assert found["lost"].current_id is None
+
+
+@pytest.mark.parametrize("name", ["v2.1-small", "A", "0", "a_b-c.d"])
+def test_every_name_that_a_model_may_have_is_found_again(
+    device: Device, make_artifact: Callable[..., Artifact], name: str
+) -> None:
+    """One rule for names, in Python and in the device's shell."""
+    assert is_model_name(name)
+    deploy(device, make_artifact(model=name))
+    assert [one.model for one in status(device)] == [name]
 
 
 def test_nothing_to_roll_back(device: Device, versions: list[Artifact]) -> None:
