@@ -5,12 +5,15 @@ A name that two packages register is an error, never a matter of import order.
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import Any
 
 from edgekit.errors import MissingPackageError, PluginError
+from edgekit.files import sha256_of
 
 GROUPS = {
     "format": "edgekit.formats",
@@ -60,6 +63,13 @@ def load(kind: str, name: str) -> Any:
             f"The {kind} {name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}.",
             remedy="Reinstall its package.",
         ) from error
+
+
+def code_sha256(plugin: Any) -> str:
+    """sha256 of the file that defines a plugin's class or module: a change of it changes what it makes."""
+    file = inspect.getsourcefile(plugin)
+    assert file is not None
+    return sha256_of(Path(file))
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edgekit.cli import output
 from edgekit.cli.output import json_option
+from edgekit.convert.chain import DEFAULT_TIMEOUT_S
 from edgekit.errors import EXIT_ERROR, EXIT_FAILED_CHECK, ParityError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=1),
-    default=1800.0,
+    default=DEFAULT_TIMEOUT_S,
     show_default=True,
     help="Bound of each step, in seconds.",
 )
@@ -65,9 +66,12 @@ def command(
     from edgekit.recipe import parse_recipe
 
     wanted = [parse_recipe(text) for text in recipes]
-    ref = find_model(model, calibration=calibration, trust=trust)
-    if ref.executes:
-        output.log().print(f"[dim]note:[/] {ref.executes}")
+    ref = find_model(
+        model,
+        calibration=calibration,
+        trust=trust,
+        announce=lambda executes: output.log().print(f"note: {executes}", style="dim", markup=False),
+    )
     with output.stage_progress() as progress:
         tasks: dict[str, TaskID] = {}
 

@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgekit import plugins
 from edgekit.artifact import MANIFEST, Artifact, check_files, open_artifact
 from edgekit.convert.steps import Job, read_facts
@@ -157,11 +159,22 @@ class _Chain:
         self.workers = Workers(timeout_s)
         self._shared = _Shared()
         self._source_sha256 = ref.sha256()
+        self._job = Job(
+            step="source",
+            work="",
+            model_path=str(ref.path),
+            model_name=ref.name,
+            source=ref.source,
+            calibration=str(ref.calibration) if ref.calibration else None,
+            source_sha256=self._source_sha256,
+            trust=ref.trust,
+        )
         calibration = sha256_of(ref.calibration) if ref.calibration else None
         source = plugins.load("source", ref.source)
         self._source_key = digest_of(
-            [_code_sha256(), ref.name, self._source_sha256, calibration, plugins.versions(source.distributions)]
-        )
+            [_code_sha256(), plugins.code_sha256(source), ref.name, self._source_sha256, calibration,
+             plugins.versions(source.distributions)]
+        )  # fmt: skip
 
     def outcome(self, recipe: Recipe) -> Outcome:
         began = time.perf_counter()
@@ -174,7 +187,8 @@ class _Chain:
 
     def _artifact(self, recipe: Recipe) -> tuple[Artifact, bool]:
         form: Format = plugins.load("format", recipe.format)()
-        lower_key = digest_of([self._source_key, form.name, plugins.versions(form.distributions)])
+        code = [plugins.code_sha256(plugin) for plugin in (type(form), plugins.load("runtime", form.runtime))]
+        lower_key = digest_of([self._source_key, form.name, code, plugins.versions(form.distributions)])
         recipe_key = digest_of([lower_key, str(recipe), recipe.options])
         index = self._cache / "recipes" / recipe_key
         with suppress(OSError, ArtifactError):
@@ -193,20 +207,6 @@ class _Chain:
         )
         return self._build(recipe, index, source, lowered), False
 
-    def _job(self, step: str, work: Path, **more: object) -> Job:
-        ref = self._ref
-        return Job(
-            step=step,  # type: ignore[arg-type]  # one of the three literals, from this class only
-            work=str(work),
-            model_path=str(ref.path),
-            model_name=ref.name,
-            source=ref.source,
-            calibration=str(ref.calibration) if ref.calibration else None,
-            source_sha256=self._source_sha256,
-            trust=ref.trust,
-            **more,  # type: ignore[arg-type]
-        )
-
     def _step(self, step: str, key: str, *, format_name: str | None = None, source_folder: Path | None = None) -> Path:
         """A step that several recipes share, from the cache or run now."""
         folder = self._cache / "steps" / f"{step}-{key}"
@@ -216,7 +216,13 @@ class _Chain:
             shutil.rmtree(folder, ignore_errors=True)
         title = f"{self._ref.name} {format_name or 'source'} {step}"
         with publishing_folder(folder) as work:
-            job = self._job(step, work, format=format_name, source_folder=str(source_folder) if source_folder else None)
+            job = msgspec.structs.replace(
+                self._job,
+                step=step,
+                work=str(work),
+                format=format_name,
+                source_folder=str(source_folder) if source_folder else None,
+            )
             self.workers.run(job, self._log(f"{step}-{key}"), lambda s: self._on_stage(step, s), title)
             (work / STEP_SHA256).write_text(digest_of_tree([work]))
         self._on_stage(step, DONE)
@@ -234,8 +240,13 @@ class _Chain:
         with writing(temporary):
             temporary.mkdir(parents=True)
             try:
-                job = self._job(
-                    "recipe", temporary, recipe=recipe, source_folder=str(source), lower_folder=str(lowered)
+                job = msgspec.structs.replace(
+                    self._job,
+                    step="recipe",
+                    work=str(temporary),
+                    recipe=recipe,
+                    source_folder=str(source),
+                    lower_folder=str(lowered),
                 )
                 title = f"{self._ref.name} {recipe}"
                 self.workers.run(job, log, lambda stage: self._on_stage(str(recipe), stage), title)
@@ -249,11 +260,7 @@ class _Chain:
 
     def _publish(self, artifact: Artifact, recipe: Recipe) -> tuple[Artifact, Path]:
         destination = self._out / STORE / artifact.id
-        try:
-            check_files(open_artifact(destination))
-        except ArtifactError:
-            shutil.rmtree(destination, ignore_errors=True)
-            _copy_whole(artifact.path, destination)
+        _copy_whole(artifact.path, destination)
         link = self._out / artifact.manifest.model / recipe.slug
         point_to(link, destination)
         return open_artifact(destination), link
@@ -268,6 +275,7 @@ def _is_whole(step: Path) -> bool:
 
 
 def _copy_whole(source: Path, destination: Path, log: Path | None = None) -> None:
+    """Publishes an artifact at `destination`, unless it is there and whole; a damaged one is replaced."""
     if destination.exists():
         try:
             check_files(open_artifact(destination))

@@ -14,12 +14,16 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit import plugins
 from edgekit.convert.pickles import refuse_unsafe_pickles
 from edgekit.errors import ModelError
 from edgekit.files import digest_of, digest_of_tree
 from edgekit.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODELS_FOLDER = Path("models")
 
@@ -52,8 +56,20 @@ class ModelRef:
         return digest_of([self.source, digest_of_tree(self.files), plugins.versions(self.depends_on)])
 
 
-def find_model(text: str, *, calibration: Path | None = None, trust: bool = False) -> ModelRef:
+def find_model(
+    text: str,
+    *,
+    calibration: Path | None = None,
+    trust: bool = False,
+    announce: Callable[[str], None] = lambda _executes: None,
+) -> ModelRef:
     """Finds the model that `text` names: a folder with a `model.py`, a name in `models/`, or a model file.
+
+    Args:
+        text: what the user wrote.
+        calibration: an `.npz` file.
+        trust: whether a file may execute code that it brings along.
+        announce: told what loading the model executes, before it does.
 
     Raises:
         ModelError: there is no such model, or no source takes its kind of file.
@@ -63,9 +79,9 @@ def find_model(text: str, *, calibration: Path | None = None, trust: bool = Fals
     if not path.exists() and (MODELS_FOLDER / text / "model.py").is_file():
         path = MODELS_FOLDER / text
     if path.is_dir():
-        return _folder(path.resolve(), calibration, trust=trust)
+        return _folder(path.resolve(), calibration, announce, trust=trust)
     if path.is_file():
-        return _file(path.resolve(), calibration, trust=trust)
+        return _file(path.resolve(), calibration, announce, trust=trust)
     known = sorted(p.parent.name for p in MODELS_FOLDER.glob("*/model.py"))
     close = difflib.get_close_matches(Path(text).name, known, n=1)
     hint = f"Did you mean {MODELS_FOLDER / close[0]}? " if close else ""
@@ -73,24 +89,30 @@ def find_model(text: str, *, calibration: Path | None = None, trust: bool = Fals
     raise ModelError(f"There is no model {text!r}.", remedy=hint + listed)
 
 
-def _folder(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
+def _folder(path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool) -> ModelRef:
     if not (path / "model.py").is_file():
         raise ModelError(f"{path} has no model.py.", remedy="docs/models.md shows one; a .pt2 file needs none.")
+    executes = f"executes {path / 'model.py'}"
+    announce(executes)
     model = import_model(path)
     return ModelRef(
         name=model.name,
         path=path,
         source=model.source,
         files=(
-            path / "model.py",
-            *(p for p in sorted(path.rglob("*.py")) if p.name != "model.py" and ".package" not in p.parts),
+            *_python_files(path),
             *(_declared(path, model.name, name) for name in model.files),
         ),
         depends_on=model.depends_on,
-        executes=f"executes {path / 'model.py'}",
+        executes=executes,
         trust=trust,
         calibration=calibration.resolve() if calibration else None,
     )
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """Its code, model.py and what that may import; nothing hidden, such as packages installed beside it."""
+    return [p for p in sorted(folder.rglob("*.py")) if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
 
 
 def _declared(folder: Path, model: str, name: str) -> Path:
@@ -104,7 +126,7 @@ def _declared(folder: Path, model: str, name: str) -> Path:
     return path
 
 
-def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
+def _file(path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool) -> ModelRef:
     kinds = {suffix: name for name in plugins.names("source") for suffix in plugins.load("source", name).suffixes}
     if path.suffix not in kinds:
         raise ModelError(
@@ -112,6 +134,9 @@ def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
             remedy=f"Give a file that ends in {', '.join(sorted(kinds))}, or a folder with a model.py.",
         )
     unsafe = refuse_unsafe_pickles(path, trust=trust)
+    executes = f"--trust: unpickles {', '.join(unsafe)} from {path}" if unsafe else ""
+    if executes:
+        announce(executes)
     name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).lstrip("._-")[:128] or "model"
     return ModelRef(
         name=name,
@@ -119,7 +144,7 @@ def _file(path: Path, calibration: Path | None, *, trust: bool) -> ModelRef:
         source=kinds[path.suffix],
         files=(path,),
         depends_on=(),
-        executes=f"--trust: unpickles {', '.join(unsafe)} from {path}" if unsafe else "",
+        executes=executes,
         trust=trust,
         calibration=calibration.resolve() if calibration else None,
     )
@@ -142,7 +167,7 @@ def import_model(folder: Path) -> Model:
         spec.loader.exec_module(module)
     except ModelError:
         raise
-    except Exception as error:
+    except Exception as error:  # it is a program of the user's: anything may go wrong in it
         line = _line_in(file, error)
         raise ModelError(
             f"{file} failed{line}: {type(error).__name__}: {error}.", remedy="Mend the model's code and run it again."

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit import plugins
-from edgekit.artifact import Build, FileEntry, Manifest, Provenance
+from edgekit.artifact import MANIFEST, Build, FileEntry, Manifest, Provenance
 from edgekit.convert.prepare import prepare_source
 from edgekit.convert.prove import prove
 from edgekit.convert.steps import CALIBRATION, EXPORTED, Job, load_arrays, read_facts
 from edgekit.errors import ConversionError, EdgeKitError
 from edgekit.files import explain_os_error, no_space, sha256_of
+from edgekit.runner.memory import peak_rss_bytes
 from edgekit.runner.protocol import Events
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from edgekit.convert.formats import Format, Precision
 
-MANIFEST, BUILD = "manifest.json", "build.json"
+BUILD = "build.json"
 
 
 def _die_with_parent() -> None:
@@ -51,7 +51,7 @@ def _lower(job: Job, stage: Callable[[str], None]) -> None:
     form.lower(Path(str(job.source_folder)) / EXPORTED, Path(job.work))
 
 
-def _check_dtypes(form: Format, precision: Precision, stored: dict[str, int], job: Job) -> None:
+def _check_dtypes(precision: Precision, stored: dict[str, int], job: Job) -> None:
     missing = [dtype for dtype in precision.must_store if not stored.get(dtype)]
     forbidden = [dtype for dtype in precision.must_not_store if stored.get(dtype)]
     if missing or forbidden:
@@ -59,9 +59,7 @@ def _check_dtypes(form: Format, precision: Precision, stored: dict[str, int], jo
         raise ConversionError(
             f"{job.model_name} {job.recipe}: the payload is not what it is called: it holds {held}"
             + (f", but no {', '.join(missing)}." if missing else f", among them {', '.join(forbidden)}."),
-            remedy="The model may have no layer that this precision applies to; take tflite:float32."
-            if form.name == "tflite"
-            else "Take another precision.",
+            remedy="The model may have no layer that this precision applies to: take another one.",
         )
 
 
@@ -82,7 +80,7 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
     payload = work / "payload" / form.payload
     bindings = form.convert(source / EXPORTED, Path(str(job.lower_folder)), job.recipe, calibration, payload)
     stored = form.stored_dtypes(payload)
-    _check_dtypes(form, precision, stored, job)
+    _check_dtypes(precision, stored, job)
     proof = prove(job, facts, payload, bindings, form.runtime, precision.min_snr_db, stage)
 
     stage("writing")
@@ -111,11 +109,10 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
         ),
     )
     (work / MANIFEST).write_bytes(manifest.encode())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     build = Build(
         built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(time.perf_counter() - began, 3),
-        peak_rss_bytes=peak if sys.platform == "darwin" else peak * 1024,
+        peak_rss_bytes=peak_rss_bytes(),
         host=os.uname().machine,
     )
     (work / BUILD).write_bytes(msgspec.json.encode(build))
@@ -137,29 +134,25 @@ def main(argv: list[str]) -> int:
     """Carries out the job; 0 if its folder is filled, 1 if an `error` event says why not."""
     _die_with_parent()
     events = Events.on_stdout()
-
-    def send(event: str, **fields: Any) -> None:
-        events.emit(event, **fields)
-
     job = msgspec.json.decode(Path(argv[1]).read_bytes(), type=Job)
     try:
-        _STEPS[job.step](job, lambda name: send("stage", name=name))
+        _STEPS[job.step](job, lambda name: events.emit("stage", name=name))
     except EdgeKitError as error:
         _log_traceback()
-        send("error", **error.as_dict())
+        events.emit("error", **error.as_dict())
         return 1
     except OSError as error:
         _log_traceback()
-        send("error", **explain_os_error(error, error.filename or job.work).as_dict())
+        events.emit("error", **explain_os_error(error, error.filename or job.work).as_dict())
         return 1
     except Exception as error:  # whatever a converter throws becomes one clear error, and its trace the log
         _log_traceback()
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         full = no_space(Path(job.work))
         told = full or ConversionError(f"{type(error).__name__}: {first}")
-        send("error", **told.as_dict())
+        events.emit("error", **told.as_dict())
         return 1
-    send("done")
+    events.emit("done")
     return 0
 
 
@@ -167,6 +160,5 @@ if __name__ == "__main__":
     status = main(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        status
-    )  # the work is on disk; interpreters with half a dozen native libraries do not always unload cleanly
+    # The work is on disk. Interpreters with half a dozen native libraries do not always unload cleanly.
+    os._exit(status)

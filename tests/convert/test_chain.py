@@ -18,6 +18,7 @@ import pytest
 
 from edgekit import plugins
 from edgekit.artifact import check_files, open_artifact
+from edgekit.convert import find_model
 from edgekit.errors import ConversionError, DataError, ModelError, ParityError, RecipeError, StorageError
 from tests.convert.conftest import REPOSITORY, make
 
@@ -211,6 +212,7 @@ def bad_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path) -
     monkeypatch.setenv("EDGEKIT_TEST_WEIGHTS", str(tmp_path / "weights.npy"))
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.syspath_prepend(str(site))
+    sys.modules.pop("bad_format", None)  # an earlier test's copy
     plugins._registered.cache_clear()
     plugins.load.cache_clear()
     yield
@@ -242,6 +244,28 @@ def test_one_bad_recipe_costs_only_itself(
     assert Path(log).is_file()
     assert not (out / "net" / f"bad-{precision}").exists()
     assert nothing_half_written(cache, out)
+
+
+def test_a_change_of_a_format_from_elsewhere_is_a_change(
+    cache: Path, bad_format: None, program: Path, tmp_path: Path
+) -> None:
+    """No version tells that a module under development has changed; its content does."""
+    (first,) = make(program, "bad:honest", out=tmp_path / "out")
+    (again,) = make(program, "bad:honest", out=tmp_path / "out")
+    assert (first.cached, again.cached) == (False, True)
+    with (tmp_path / "site" / "bad_format.py").open("a") as module:
+        module.write("# another comment\n")
+    (changed,) = make(program, "bad:honest", out=tmp_path / "out")
+    assert not changed.cached
+
+
+def test_what_is_executed_is_said_before_it_is(tiny: Callable[..., Path]) -> None:
+    folder = tiny()
+    (folder / "model.py").write_text("raise SystemError('executed')")
+    said: list[str] = []
+    with pytest.raises(ModelError, match="executed"):
+        find_model(str(folder), announce=said.append)
+    assert said == [f"executes {folder / 'model.py'}"]
 
 
 def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

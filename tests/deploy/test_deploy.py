@@ -12,13 +12,13 @@ import pytest
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, connect
 from edgekit.errors import (
-from edgekit.specs import is_model_name
     ConnectionLostError,
     CorruptArtifactError,
     DeviceBusyError,
     DeviceStorageError,
     NothingToRollBackError,
 )
+from edgekit.specs import is_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

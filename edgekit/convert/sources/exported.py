@@ -32,7 +32,7 @@ class ExportedProgramFile(Source):
 
         try:
             program = torch.export.load(path)
-        except Exception as error:
+        except Exception as error:  # torch raises what it likes here; the user gets its first line
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"{path} cannot be read as a torch.export program: {first}.",
@@ -70,6 +70,6 @@ class ExportedProgramFile(Source):
         reference = reference_of(torch.export.load(path).module())
         try:
             reference(sample)
-        except Exception as error:
+        except Exception as error:  # torch raises what it likes here; the user gets its first line
             raise ModelError(f"The program in {path} fails: {error}.", remedy="Export it anew.") from error
         return reference

@@ -52,7 +52,7 @@ class PyTorchModule(Source):
         reference = reference_of(module)
         try:
             reference(sample)
-        except Exception as error:
+        except Exception as error:  # torch raises what it likes here; the user gets its first line
             shapes = ", ".join(f"{spec.name} {spec.describe()}" for spec in model.inputs)
             raise ModelError(
                 f"The forward pass of model {model.name!r} fails on {shapes}: {type(error).__name__}: {error}.",
@@ -61,7 +61,7 @@ class PyTorchModule(Source):
         arguments = tuple(torch.from_numpy(array.copy()) for array in sample)
         try:
             program = torch.export.export(module, arguments)
-        except Exception as error:
+        except Exception as error:  # torch raises what it likes here; the user gets its first line
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"torch.export cannot trace model {model.name!r}: {first}.",
