@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from edgekit.devices.throwaway_sshd import ThrowawaySshd
 from edgekit.errors import EdgeKitError
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
+from tests import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,12 +93,8 @@ def proxied_target(sshd: ThrowawaySshd, proxy: CutProxy, tmp_path: Path, root: P
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
     """A file system of 1 MB at the root, so that a full disk is a real one."""
-    root.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.decode().strip()}")
-    yield root
-    subprocess.run(["umount", "-l", str(root)], check=True)
+    with machine.small_disk(root, "1m"):
+        yield root
 
 
 @pytest.fixture

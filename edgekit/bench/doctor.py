@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from edgekit.devices.runner_client import device_info
+from edgekit.devices.runner_client import device_info, install_remedy
 from edgekit.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -55,20 +55,18 @@ def examine(device: Device) -> list[Finding]:
     findings.append(
         Finding("ok", "Python", f"{values['python']}, {values['os'] or values['kernel']}, {values['machine']}")
     )
-    findings.extend(_runtimes(info, python))
+    findings.extend(_runtimes(device, info))
     findings.append(_disk(device))
     findings.extend(_distortions(values, info["facts"]["missing"]))
     return findings
 
 
-def _runtimes(info: dict[str, Any], python: str) -> Iterator[Finding]:
+def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
     for name, found in info["runtimes"].items():
         if "package" in found:
             yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
         else:
-            yield Finding(
-                "missing", f"runtime {name}", found["reason"], f"Run there: {python} -m pip install ai-edge-litert"
-            )
+            yield Finding("missing", f"runtime {name}", found["reason"], install_remedy(device, name))
 
 
 def _disk(device: Device) -> Finding:

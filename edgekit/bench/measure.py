@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import OutputParity
@@ -63,7 +64,7 @@ def bench(
             device,
             request,
             idle_timeout_s=device.target.bench.idle_timeout_s,
-            on_event=lambda event, number=number: on_event(number, event),  # type: ignore[misc]
+            on_event=partial(on_event, number),
         )
         by_name = {event["event"]: event for event in events if event["event"] != "facts"}
         facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}

@@ -56,7 +56,7 @@ class LocalTransport(Transport):
                 os.fsync(file.fileno())
         except OSError as error:
             with suppress(OSError):
-                os.unlink(remote)  # noqa: PTH108
+                os.unlink(remote)  # noqa: PTH108 - likewise
             trouble = self.storage_error(f"writing {remote}", error)
             if trouble is None:
                 raise

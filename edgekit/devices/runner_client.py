@@ -104,8 +104,9 @@ def _parse(device: Device, line: str) -> dict[str, Any]:
 def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> RunnerError | RuntimeMissingError:
     message = str(event.get("message", "no reason given"))[: 2 * _QUOTED].rstrip(".")
     if event.get("kind") == "runtime-missing":
+        runtime = str(request.get("runtime"))
         return RuntimeMissingError(
-            f"{device.name} has no runtime {request.get('runtime')!r}: {message}.", remedy=_install(device, request)
+            f"{device.name} has no runtime {runtime!r}: {message}.", remedy=install_remedy(device, runtime)
         )
     return RunnerError(
         f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.",
@@ -113,9 +114,10 @@ def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> 
     )
 
 
-def _install(device: Device, request: dict[str, Any]) -> str:
+def install_remedy(device: Device, runtime: str) -> str:
+    """How to give a device a runtime that it lacks."""
     try:
-        packages = [p.replace("_", "-") for p in plugins.load("runtime", str(request.get("runtime"))).PACKAGES]
+        packages = [p.replace("_", "-") for p in plugins.load("runtime", runtime).PACKAGES]
     except PluginError:
         return "Install the runtime there."
     others = f" ({' or '.join(packages[1:])} will do as well)" if len(packages) > 1 else ""

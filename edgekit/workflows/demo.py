@@ -63,9 +63,6 @@ def _device(console: Console, stack: ExitStack) -> str:
         console.print(f"[yellow]No SSH device here:[/] {error} The `local` target takes its place.")
         return "local"
     path = sshd.write_target(FOLDER / "demo.toml", "demo", str((FOLDER / "device").resolve()))
-    text = path.read_text()
-    if "\npython" not in text and not text.startswith("python"):
-        raise AssertionError("the demo's target must name this interpreter")
     console.print(f"[bold]A device of our own:[/] sshd on loopback, port {sshd.port}, with keys of its own ({path})")
     return str(path)
 

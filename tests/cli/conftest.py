@@ -13,11 +13,12 @@ import msgspec
 import pytest
 
 from edgekit.convert import convert, find_model
-from edgekit.devices.throwaway_sshd import ThrowawaySshd
 from edgekit.recipe import parse_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from edgekit.devices.throwaway_sshd import ThrowawaySshd
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,12 +37,9 @@ class Answer:
         return msgspec.json.decode(self.out, type=dict)
 
 
-Edgekit = "Callable[..., Answer]"
-
-
 @pytest.fixture
-def edgekit(tmp_path: Path) -> Callable[..., Answer]:
-    """Runs the program in the repository's folder; all that it writes goes below tmp_path unless told otherwise."""
+def edgekit() -> Callable[..., Answer]:
+    """Runs the program in the repository's folder."""
 
     def run(*arguments: object, timeout: float = 300, **environment: str) -> Answer:
         done = subprocess.run(
@@ -71,13 +69,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    """An sshd of our own on loopback, and a target file that reaches it."""
+def board(sshd: ThrowawaySshd, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A target that reaches the sshd, with a root of its own."""
     folder = tmp_path_factory.mktemp("board")
-    with ThrowawaySshd() as sshd:
-        target = sshd.write_target(folder / "board.toml", "board", str(folder / "root"))
-        target.write_text(target.read_text() + "\n[bench]\nmin_s = 0.2\nmax_warmup_s = 2.0\n")
-        yield Board(sshd, target, folder / "root")
+    target = sshd.write_target(folder / "board.toml", "board", str(folder / "root"))
+    target.write_text(target.read_text() + "\n[bench]\nmin_s = 0.2\nmax_warmup_s = 2.0\n")
+    return Board(sshd, target, folder / "root")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from edgekit.artifact import MANIFEST, open_artifact
 from edgekit.bench import read_run
 from edgekit.files import sha256_of
 from tests.cli.conftest import REPOSITORY
+from tests.machine import processes_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,16 +154,7 @@ def benching(digits: Path, board: Board, tmp_path: Path) -> Iterator[subprocess.
 
 def _runners(board: Board) -> list[int]:
     """Process ids of runners that work in the board's store."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(board.root).encode() in words and b".pyz" in words and b"sh\0-c" not in words:
-                found.append(int(entry.name))
-    return found
+    return processes_with(str(board.root), ".pyz", without="sh\0-c")
 
 
 def _gone(board: Board, seconds: float = 15) -> bool:
@@ -214,3 +206,33 @@ def test_a_narrow_terminal_gets_lines_instead_of_a_cut_table(digits: Path) -> No
     done = subprocess.run([script, "-qec", command, "/dev/null"], capture_output=True, text=True, cwd=REPOSITORY)
     artifact = open_artifact(digits / "tflite-int8").id
     assert artifact in done.stdout.replace("\r\n", "")
+
+
+def test_doctor_finds_what_a_bench_will_find(edgekit: Callable[..., Answer], board: Board) -> None:
+    answer = edgekit("doctor", board.target, "--json")
+    found = {finding["subject"]: finding for finding in answer.document["findings"]}
+    assert answer.code == 0
+    assert found["runtime litert"]["level"] == "ok"
+    assert found["runtime litert"]["what"].startswith("ai_edge_litert ")
+    assert {"connection", "Python", "free space", "other load", "frequency governor"} <= found.keys()
+
+
+def test_doctor_names_a_missing_runtime_and_a_missing_python(
+    edgekit: Callable[..., Answer], board: Board, tmp_path: Path
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    bare.chmod(0o755)
+    target = board.target.with_name("bare.toml")
+    for python, subject, remedy in (
+        (str(bare), "runtime litert", f"{bare} -m pip install ai-edge-litert"),
+        ("/no/such/python3", "Python", "Install Python 3.8"),
+    ):
+        text = board.target.read_text().replace(f'python = "{sys.executable}"', f'python = "{python}"')
+        assert python in text
+        target.write_text(text)
+        answer = edgekit("doctor", target, "--json")
+        missing = [finding for finding in answer.document["findings"] if finding["level"] == "missing"]
+        assert answer.code == 1
+        assert [finding["subject"] for finding in missing] == [subject]
+        assert remedy in missing[0]["remedy"]

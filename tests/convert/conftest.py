@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def samples(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def make(model: Path, *recipes: str, out: Path, calibration: Path | None = None, **more: object) -> list[Outcome]:
+def make(model: Path, *recipes: str, out: Path, calibration: Path | None = None, **more: Any) -> list[Outcome]:
     """`convert` with recipes as text."""
     ref = find_model(str(model), calibration=calibration)
-    return convert(ref, [parse_recipe(recipe) for recipe in recipes], out=out, **more)  # type: ignore[arg-type]
+    return convert(ref, [parse_recipe(recipe) for recipe in recipes], out=out, **more)

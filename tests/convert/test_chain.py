@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from edgekit.artifact import check_files, open_artifact
 from edgekit.convert import find_model
 from edgekit.errors import ConversionError, DataError, ModelError, ParityError, RecipeError, StorageError
 from tests.convert.conftest import REPOSITORY, make
+from tests.machine import processes_with, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,16 +278,7 @@ def test_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def workers_of(cache: Path) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"edgekit.convert.worker" in words and str(cache).encode() in words:
-                found.append(int(entry.name))
-    return found
+    return processes_with("edgekit.convert.worker", str(cache))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -315,38 +306,25 @@ def test_interrupted_at_work(cache: Path, program: Path, tmp_path: Path, sent: s
 
 
 def test_a_full_disk(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("this process may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "12k") as disk:
         (outcome,) = make(tiny(), "tflite:float32", out=disk / "out")
         assert isinstance(outcome.error, StorageError)
         assert "No space is left" in outcome.error.what
         assert not list(disk.rglob("manifest.json"))
         assert nothing_half_written(disk)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
     (after,) = make(tiny(), "tflite:float32", out=disk / "out")
     assert after.artifact is not None
-    shutil.rmtree(disk)
 
 
 def test_a_full_disk_under_the_cache(
     tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("this process may not mount a tmpfs")
-    monkeypatch.setenv("EDGEKIT_CACHE", str(disk / "cache"))
-    try:
+    with small_disk(tmp_path / "disk", "32k") as disk:
+        monkeypatch.setenv("EDGEKIT_CACHE", str(disk / "cache"))
         (outcome,) = make(tiny(), "tflite:float32", out=tmp_path / "out")
         assert isinstance(outcome.error, StorageError), outcome.error
         assert nothing_half_written(disk)
         assert not (tmp_path / "out").exists()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_the_json_of_a_failed_recipe(cache: Path, program: Path, tmp_path: Path) -> None:

@@ -239,3 +239,43 @@ def test_a_command_that_times_out_ends_on_the_device(ssh_target: Target, tmp_pat
         with pytest.raises(RemoteTimeoutError, match=r"did not finish within 0.5 s while sleeping"):
             device.run(argv, timeout_s=0.5, step="sleeping")
         assert_ends(int(pid_file.read_text()))
+
+
+def test_uploads_go_through_the_client_without_copies(ssh_target: Target, tmp_path: Path) -> None:
+    """`PipelinedSftp` overrides a private method: a paramiko that renamed it would silently be slow again."""
+    import paramiko
+
+    from edgekit.devices.sftp import PipelinedSftp
+
+    assert callable(getattr(paramiko.SFTPClient, "_write_all", None))
+    with connect(ssh_target) as device:
+        sftp = device.transport._open_sftp()
+        assert isinstance(sftp, PipelinedSftp)
+        sftp.close()
+
+
+def test_the_agents_key_is_enough(sshd: ThrowawaySshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import re
+    import signal
+    import subprocess
+
+    from edgekit.devices import load_target
+
+    file = sshd.write_target(tmp_path / "agent.toml", "agent", str(tmp_path / "root"))
+    text = re.sub(r"identity_file = .*\n", "", file.read_text().replace("use_agent = false", "use_agent = true"))
+    file.write_text(text)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no default keys there
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(AuthenticationError, match="there is none"):
+        connect(load_target(str(file)))
+
+    said = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
+    pid = int(re.search(r"SSH_AGENT_PID=(\d+)", said)[1])
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", re.search(r"SSH_AUTH_SOCK=([^;]+)", said)[1])
+        subprocess.run(["ssh-add", "-q", str(sshd.identity_file)], check=True)
+        with connect(load_target(str(file))) as device:
+            assert device.run(["echo", "hello"], step="greeting").stdout == b"hello\n"
+    finally:
+        os.kill(pid, signal.SIGTERM)

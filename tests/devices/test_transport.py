@@ -48,7 +48,7 @@ def test_without_stdin_a_reader_sees_the_end(device: Device) -> None:
 
 def test_strings_are_no_commands(device: Device) -> None:
     with pytest.raises(ValueError, match="not a list"):
-        device.run("rm -rf /", step="refusing")  # type: ignore[arg-type]
+        device.run("rm -rf /", step="refusing")  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(ValueError, match="not a list"):
         device.run(["a\0b"], step="refusing")
 

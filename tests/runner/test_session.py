@@ -38,8 +38,8 @@ def test_stored_data_are_passed_on_as_they_are() -> None:
 class TwoOutputs:
     """Answers (x + y, x - y), and reuses its buffers as interpreters do."""
 
-    inputs = [FLOAT, FLOAT]  # noqa: RUF012
-    outputs = [FLOAT, FLOAT]  # noqa: RUF012
+    inputs = [FLOAT, FLOAT]  # noqa: RUF012 - nobody changes them
+    outputs = [FLOAT, FLOAT]  # noqa: RUF012 - nobody changes them
 
     def __init__(self) -> None:
         self.values = [np.zeros((1, 2), "float32")] * 2
