@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from edgekit import files
 from edgekit.errors import StorageError
+from tests.machine import small_disk
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -63,7 +64,6 @@ PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
 from edgekit.files import publishing_folder
-from tests.machine import small_disk
 with publishing_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("x")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -22,15 +22,16 @@ def limited(target: Target, limit: float) -> Target:
     return msgspec.structs.replace(target, bench=msgspec.structs.replace(target.bench, max_load_1min=limit))
 
 
-def telling(monkeypatch: pytest.MonkeyPatch, device: Device, *loads: str) -> None:
-    """Makes the device tell these loads, one after the other; everything else goes its way."""
-    answers, real = iter(loads), device.run
+def telling(monkeypatch: pytest.MonkeyPatch, device: Device, *loads: str) -> list[str]:
+    """Makes the device tell these loads, one after the other; returns those that are not told yet."""
+    answers, real = list(loads), device.run
 
     def run(argv: Sequence[str], **more: Any) -> Completed:
         done = real(argv, **more)
-        return msgspec.structs.replace(done, stdout=next(answers).encode()) if "/proc/loadavg" in argv else done
+        return msgspec.structs.replace(done, stdout=answers.pop(0).encode()) if "/proc/loadavg" in argv else done
 
     monkeypatch.setattr(device, "run", run)
+    return answers
 
 
 def test_a_loaded_device_is_given_up(target: Target, tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +43,11 @@ def test_a_loaded_device_is_given_up(target: Target, tiny_artifact: Artifact, mo
 
 
 def test_it_is_waited_for(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(measure.time, "sleep", waited.append)
+    monkeypatch.setattr(measure, "QUIET_POLL_S", 0.01)
     with connect(limited(target, 5.0)) as device:
-        telling(monkeypatch, device, "9.0 1 1", "7.5 1 1", "4.9 1 1")
+        left = telling(monkeypatch, device, "9.0 1 1", "7.5 1 1", "4.9 1 1", "never asked")
         measure._wait_for_quiet(device)
-    assert waited == [measure.QUIET_POLL_S] * 2
+    assert left == ["never asked"]
 
 
 def test_a_device_that_does_not_tell_is_measured(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
