@@ -165,17 +165,17 @@ def unsafe_globals(path: Path) -> list[str]:
     return sorted({f"{where}: {module}.{name}" for where, module, name in found if not _is_plain(module, name)})
 
 
-def refuse_unsafe_pickles(path: Path, *, trust: bool) -> list[str]:
-    """Returns `unsafe_globals`, which is empty unless `trust`.
+def refuse_unsafe_pickles(path: Path, *, trust: bool, shown: str = "") -> list[str]:
+    """Returns `unsafe_globals`, which is empty unless `trust`. `shown` is what the user calls the file, if not `path`.
 
     Raises:
         UntrustedModelError: the file would execute code, and is not trusted.
     """
     unsafe = unsafe_globals(path)
     if unsafe and not trust:
-        shown = "; ".join(unsafe[:3]) + (f"; and {len(unsafe) - 3} more" if len(unsafe) > 3 else "")
+        calls = "; ".join(unsafe[:3]) + (f"; and {len(unsafe) - 3} more" if len(unsafe) > 3 else "")
         raise UntrustedModelError(
-            f"Opening {path} would execute code that the file brings along ({shown}). Nothing was opened.",
+            f"Opening {shown or path} would execute code that the file brings along ({calls}). Nothing was opened.",
             remedy="If you made this file or trust who did, give --trust; else export the model anew.",
         )
     return unsafe

@@ -52,7 +52,10 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     plugins.require(kind.distributions, extra=kind.extra, purpose=f"A {kind.name} model")
     stage("loading")
     opened = work / "opened"
-    model = import_model(path) if path.is_dir() else kind.open_file(_inspected_copy(path, opened, job), job.model_name)
+    if path.is_dir():
+        model = import_model(path)
+    else:
+        model = kind.open_file(_inspected_copy(path, opened, job), job.model_name, str(path))
     calibration = _calibration(model, job.calibration)
     held_out, targets, said, calibration = _hold_out(model, calibration)
 
@@ -104,7 +107,7 @@ def _inspected_copy(path: Path, folder: Path, job: Job) -> Path:
     folder.mkdir()
     copy = folder / path.name
     shutil.copyfile(path, copy)
-    refuse_unsafe_pickles(copy, trust=job.trust)
+    refuse_unsafe_pickles(copy, trust=job.trust, shown=str(path))
     return copy
 
 

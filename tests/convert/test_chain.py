@@ -152,6 +152,15 @@ def test_a_model_that_cannot_be_used(
     assert nothing_half_written(cache)
 
 
+def test_a_file_that_is_no_program_is_called_what_the_user_calls_it(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bad.pt2"
+    file.write_bytes(bytes(range(100)))
+    (outcome,) = make(file, "tflite:float32", out=tmp_path / "out")
+    assert isinstance(outcome.error, ModelError)
+    assert outcome.error.what.startswith(f"{file} cannot be read as a torch.export program")
+    assert ".tmp-" not in str(outcome.error)
+
+
 def test_nothing_runs_for_a_bad_recipe(cache: Path, program: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="weight-int8"):
         make(program, "tflite:float32", "tflite:int3", out=tmp_path / "out")

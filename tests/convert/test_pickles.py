@@ -173,6 +173,7 @@ def test_a_file_that_is_swapped_after_the_first_look_is_not_opened(cache: Path, 
     poisoned(program, file, "data/sample_inputs/model.pt", evil)
     (outcome,) = convert(ref, [parse_recipe("tflite:float32")], out=tmp_path / "out")
     assert isinstance(outcome.error, UntrustedModelError)
+    assert outcome.error.what.startswith(f"Opening {file} would execute")
     assert not fired.exists()
 
 

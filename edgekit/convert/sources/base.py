@@ -41,9 +41,15 @@ class Source(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
-    def open_file(self, path: Path, name: str) -> Model:
-        """Makes a Model of a bare file, its input specs read from the file."""
-        raise ModelError(f"{path} cannot be opened as {name}.", remedy="Give a folder with a model.py.")
+    def open_file(self, path: Path, name: str, shown: str) -> Model:  # noqa: ARG002 - kinds with suffixes use it
+        """Makes a Model of a bare file, its input specs read from the file.
+
+        Args:
+            path: an inspected copy of the file.
+            name: the model's name.
+            shown: what the user calls the file, for errors.
+        """
+        raise ModelError(f"{shown} cannot be opened as {name}.", remedy="Give a folder with a model.py.")
 
     @abstractmethod
     def export(self, model: Model, sample: Sequence[np.ndarray], folder: Path) -> Reference:

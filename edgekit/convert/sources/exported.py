@@ -27,7 +27,7 @@ class ExportedProgramFile(Source):
     distributions = ("torch",)
     extra = "torch"
 
-    def open_file(self, path: Path, name: str) -> Model:
+    def open_file(self, path: Path, name: str, shown: str) -> Model:
         import torch
 
         try:
@@ -35,7 +35,7 @@ class ExportedProgramFile(Source):
         except Exception as error:  # torch raises what it likes here; the user gets its first line
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
-                f"{path} cannot be read as a torch.export program: {first}.",
+                f"{shown} cannot be read as a torch.export program: {first}.",
                 remedy=f"Write it with torch.export.save and a torch no newer than the one here ({torch.__version__}).",
             ) from error
         values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
@@ -44,11 +44,11 @@ class ExportedProgramFile(Source):
             value = values.get(given)
             if not isinstance(value, torch.Tensor):
                 raise ModelError(
-                    f"Input {given!r} of {path} is not a tensor.", remedy="Export it with tensor inputs only."
+                    f"Input {given!r} of {shown} is not a tensor.", remedy="Export it with tensor inputs only."
                 )
             if any(not isinstance(size, int) for size in value.shape):
                 raise ModelError(
-                    f"Input {given!r} of {path} has a dynamic shape, {tuple(value.shape)}.",
+                    f"Input {given!r} of {shown} has a dynamic shape, {tuple(value.shape)}.",
                     remedy="Export it with static shapes: dynamic ones are not supported yet.",
                 )
             inputs.append(TensorSpec(given, tuple(value.shape), str(value.dtype).removeprefix("torch.")))
@@ -71,5 +71,7 @@ class ExportedProgramFile(Source):
         try:
             reference(sample)
         except Exception as error:  # torch raises what it likes here; the user gets its first line
-            raise ModelError(f"The program in {path} fails: {error}.", remedy="Export it anew.") from error
+            raise ModelError(
+                f"The program of model {model.name!r} fails: {error}.", remedy="Export it anew."
+            ) from error
         return reference
