@@ -63,6 +63,10 @@ class ConversionError(EdgeKitError):
     """A converter failed, crashed, was killed or ran out of time. The log is kept and named."""
 
 
+class RefusedError(ConversionError):
+    """This model cannot have this precision in this format. Nothing was written; the reason and a way out are told."""
+
+
 class ParityError(EdgeKitError):
     """An artifact was produced but does not compute what its source computes. It is not published."""
 

@@ -1,13 +1,21 @@
 """What a kind of source has to say: how to open it, how to export it, how to run it for reference.
 
-All of it runs in a worker process, where the heavy packages may be imported.
+All of it runs in a worker process, where the heavy packages may be imported. An export is a folder, and its kind says
+which file the formats find there:
+
+    torch-export   program.pt2, with static shapes and the inputs in the model's order
+    saved-model    saved_model/, with one signature, `serving_default`
+    onnx           model.onnx (weights inside, or beside it)
+    tflite         model.tflite
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from edgekit.convert.pickles import refuse_unsafe_pickles
 from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -21,8 +29,15 @@ if TYPE_CHECKING:
 
     Reference: TypeAlias = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
     """Runs the source on one sample: arrays in the order of the inputs, each in its whole shape; outputs likewise."""
+    Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 else:
     Reference = object
+    Shapes = object
+
+PROGRAM = "program.pt2"
+SAVED_MODEL = "saved_model"
+ONNX = "model.onnx"
+TFLITE = "model.tflite"
 
 
 class Source(ABC):
@@ -31,32 +46,59 @@ class Source(ABC):
     Class attributes:
         name: as registered.
         suffixes: the model files that it opens without any code around them.
-        exports: what `export` writes, matched against what a format accepts.
+        exports: the kinds that it can export; `export` writes the first, `derive` the others from the first.
         distributions, extra: what must be installed, and the extra that installs it.
+        deriving: for the kinds that need more than that to be derived, what.
+        environment: variables that `derive` needs in its process before anything is imported, by kind.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
-    exports: ClassVar[str]
+    exports: ClassVar[tuple[str, ...]]
     distributions: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    deriving: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    environment: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
-    def open_file(self, path: Path, name: str, shown: str) -> Model:  # noqa: ARG002 - kinds with suffixes use it
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a path is a model of this kind, told without importing anything heavy."""
+        return path.suffix in cls.suffixes
+
+    @classmethod
+    def inspect(cls, path: Path, *, trust: bool, shown: str) -> list[str]:
+        """What the file would execute when it is opened, found without opening it; empty if nothing.
+
+        Raises:
+            UntrustedModelError: something, and `trust` is not given.
+        """
+        return refuse_unsafe_pickles(path, trust=trust, shown=shown)
+
+    def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:  # noqa: ARG002
         """Makes a Model of a bare file, its input specs read from the file.
 
         Args:
             path: an inspected copy of the file.
             name: the model's name.
             shown: what the user calls the file, for errors.
+            shapes: by input, the shape to fix it at; a dynamic axis without one is a ModelError that says so.
         """
         raise ModelError(f"{shown} cannot be opened as {name}.", remedy="Give a folder with a model.py.")
 
     @abstractmethod
     def export(self, model: Model, sample: Sequence[np.ndarray], folder: Path) -> Reference:
-        """Builds the model, writes what the formats read into `folder`, and returns the reference.
+        """Builds the model, writes the first kind of `exports` into `folder`, and returns the reference.
 
         Args:
             model: whose `build` is called, once.
             sample: one array per input, in its whole shape.
             folder: empty, on the same disk as the cache.
         """
+
+    def derive(self, kind: str, exported: Path, sample: Sequence[np.ndarray], folder: Path) -> None:
+        """Writes another kind of `exports` into `folder`, from what `export` wrote. In a process of its own.
+
+        Raises:
+            ModelError: this model cannot be had as that kind; says which part of it stands in the way.
+        """
+        raise NotImplementedError(f"{self.name} exports {self.exports[0]} only")
