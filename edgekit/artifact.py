@@ -23,7 +23,9 @@ from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec, is_model_name
 
-SCHEMA = 1
+SCHEMA = 2
+READS = (1, 2)
+"""1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty."""
 MANIFEST = "manifest.json"
 
 
@@ -51,12 +53,14 @@ class OutputParity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How closely the artifact computes what its source computes.
 
-    `data` says what was held out; `min_snr_db` is the precision's floor: an artifact below it is not published.
+    `data` says what was held out; `min_snr_db` is the precision's floor: an artifact below it is not published;
+    `proved_by` is what computed the answers: the format's runtime and its version, or what stood in for it.
     """
 
     data: str
     min_snr_db: float
     outputs: tuple[OutputParity, ...]
+    proved_by: str = ""
 
     @property
     def worst_snr_db(self) -> float | None:
@@ -100,8 +104,40 @@ class Bindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[str, ...]
 
 
+class LayerSensitivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One layer: how far the outputs are from the source when this layer alone is quantized. None: no difference."""
+
+    layer: str
+    snr_db: float | None
+
+
+class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One attempt to stay inside the budget: a recipe, how many layers it keeps, and what that costs and gives.
+
+    `metric` is None where the attempt failed, `because` of something.
+    """
+
+    recipe: str
+    kept: int
+    payload_bytes: int | None
+    snr_db: float | None
+    metric: float | None
+    drop: float | None
+    inside: bool
+    because: str = ""
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an accuracy budget was met: the layers by blame, the worst first, and what was tried."""
+
+    max_drop: str
+    wanted: str
+    layers: tuple[LayerSensitivity, ...]
+    trials: tuple[Trial, ...]
+
+
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What it was made from, and with which tools."""
+    """What it was made from, and with which tools; `route` is the kind of export that the format read."""
 
     source_kind: str
     source_sha256: str
@@ -110,6 +146,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: dict[str, str]
     origin: str = ""
     licence: str = ""
+    route: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,6 +165,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accuracy: Accuracy
     golden: Golden
     provenance: Provenance
+    notes: tuple[str, ...] = ()
+    budget: Budget | None = None
     schema: int = SCHEMA
 
     @property
@@ -140,13 +179,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return canonical_json(msgspec.to_builtins(self)) + b"\n"
 
 
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one step took: wall time from the worker's start, and the largest resident set of its process."""
+
+    seconds: float
+    peak_rss_bytes: int | None
+
+
 class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When and at what cost it was built (build.json); says nothing about what it is."""
+    """When and at what cost it was built (build.json); says nothing about what it is.
+
+    `seconds` and `peak_rss_bytes` are the recipe's own step's; `shared` has the steps that it shares with others.
+    """
 
     built_at: str
     seconds: float
     peak_rss_bytes: int | None
     host: str
+    shared: dict[str, Cost] = {}
     schema: int = SCHEMA
 
 
@@ -181,10 +231,11 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
     """
     try:
         schema = msgspec.json.decode(content, type=dict).get("schema")
-        if schema != SCHEMA:
+        if schema not in READS:
             raise ArtifactError(
                 f"{where} has schema {schema}.",
-                remedy=f"This version of EdgeKit reads schema {SCHEMA}: upgrade it, or convert the model again.",
+                remedy=f"This version of EdgeKit reads schemas {', '.join(map(str, READS))}: upgrade it, or convert "
+                "the model again.",
             )
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:

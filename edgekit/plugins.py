@@ -9,11 +9,12 @@ import inspect
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import MissingPackageError, PluginError
-from edgekit.files import sha256_of
+from edgekit.files import digest_of_tree
 
 GROUPS = {
     "format": "edgekit.formats",
@@ -66,10 +67,19 @@ def load(kind: str, name: str) -> Any:
 
 
 def code_sha256(plugin: Any) -> str:
-    """sha256 of the file that defines a plugin's class or module: a change of it changes what it makes."""
+    """One hash over the code that makes a plugin what it is: a change of it changes what the plugin makes.
+
+    That is the file that defines its class or module, and the modules and packages that it names in `parts`.
+    """
     file = inspect.getsourcefile(plugin)
     assert file is not None
-    return sha256_of(Path(file))
+    paths = [Path(file)]
+    for name in getattr(plugin, "parts", ()):
+        spec = find_spec(name)
+        assert spec is not None, f"{plugin} names the part {name}, which does not exist"
+        paths += [Path(folder) for folder in spec.submodule_search_locations or ()]
+        paths += [Path(spec.origin)] if spec.origin and not spec.submodule_search_locations else []
+    return digest_of_tree(paths)
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str]:

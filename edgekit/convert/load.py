@@ -12,18 +12,19 @@ import difflib
 import importlib.util
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit import plugins
-from edgekit.convert.pickles import refuse_unsafe_pickles
 from edgekit.errors import ModelError
 from edgekit.files import digest_of, digest_of_tree
 from edgekit.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from edgekit.convert.sources import Source
 
 MODELS_FOLDER = Path("models")
 
@@ -40,6 +41,7 @@ class ModelRef:
         depends_on: distributions whose version belongs to it.
         executes: what loading it executes, for the user to read; empty if nothing.
         calibration: an `.npz` file given on the command line.
+        shapes: by input, the shape at which a file's dynamic axes are fixed.
     """
 
     name: str
@@ -50,10 +52,13 @@ class ModelRef:
     executes: str
     trust: bool
     calibration: Path | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def sha256(self) -> str:
         """One hash over all that the model is made from, calibration data aside."""
-        return digest_of([self.source, digest_of_tree(self.files), plugins.versions(self.depends_on)])
+        return digest_of(
+            [self.source, digest_of_tree(self.files), plugins.versions(self.depends_on), dict(self.shapes)]
+        )
 
 
 def find_model(
@@ -61,6 +66,7 @@ def find_model(
     *,
     calibration: Path | None = None,
     trust: bool = False,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     announce: Callable[[str], None] = lambda _executes: None,
 ) -> ModelRef:
     """Finds the model that `text` names: a folder with a `model.py`, a name in `models/`, or a model file.
@@ -69,6 +75,7 @@ def find_model(
         text: what the user wrote.
         calibration: an `.npz` file.
         trust: whether a file may execute code that it brings along.
+        shapes: by input, the shape at which a file's dynamic axes are fixed.
         announce: told what loading the model executes, before it does.
 
     Raises:
@@ -78,10 +85,14 @@ def find_model(
     path = Path(text)
     if not path.exists() and (MODELS_FOLDER / text / "model.py").is_file():
         path = MODELS_FOLDER / text
-    if path.is_dir():
+    if path.is_dir() and (is_model_folder(path) or _kind_of(path) is None):
+        if shapes:
+            raise ModelError(
+                f"{path} declares its shapes in model.py; --shape is for model files.", remedy="Change its inputs."
+            )
         return _folder(path.resolve(), calibration, announce, trust=trust)
-    if path.is_file():
-        return _file(path.resolve(), calibration, announce, trust=trust)
+    if path.exists():
+        return _file(path.resolve(), calibration, announce, trust=trust, shapes=shapes or {})
     known = sorted(p.parent.name for p in MODELS_FOLDER.glob("*/model.py"))
     close = difflib.get_close_matches(Path(text).name, known, n=1)
     hint = f"Did you mean {MODELS_FOLDER / close[0]}? " if close else ""
@@ -126,27 +137,42 @@ def _declared(folder: Path, model: str, name: str) -> Path:
     return path
 
 
-def _file(path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool) -> ModelRef:
-    kinds = {suffix: name for name in plugins.names("source") for suffix in plugins.load("source", name).suffixes}
-    if path.suffix not in kinds:
+def is_model_folder(path: Path) -> bool:
+    """Whether a path is a folder with a `model.py`, rather than a model file (some of which are folders, too)."""
+    return (path / "model.py").is_file()
+
+
+def _kind_of(path: Path) -> str | None:
+    return next((name for name in plugins.names("source") if plugins.load("source", name).recognises(path)), None)
+
+
+def _file(
+    path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> ModelRef:  # fmt: skip
+    kind = _kind_of(path)
+    if kind is None:
+        suffixes = sorted(s for name in plugins.names("source") for s in plugins.load("source", name).suffixes)
         raise ModelError(
             f"{path} is not a kind of model file that EdgeKit takes.",
-            remedy=f"Give a file that ends in {', '.join(sorted(kinds))}, or a folder with a model.py.",
+            remedy=f"Give a file that ends in {', '.join(suffixes)}, a SavedModel, or a folder with a model.py.",
         )
-    unsafe = refuse_unsafe_pickles(path, trust=trust)
-    executes = f"--trust: unpickles {', '.join(unsafe)} from {path}" if unsafe else ""
+    source: type[Source] = plugins.load("source", kind)
+    unsafe = source.inspect(path, trust=trust, shown=str(path))
+    executes = f"--trust: {path} may execute {', '.join(unsafe)}" if unsafe else ""
     if executes:
         announce(executes)
     name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).lstrip("._-")[:128] or "model"
     return ModelRef(
         name=name,
         path=path,
-        source=kinds[path.suffix],
-        files=(path,),
+        source=kind,
+        files=(path, *(path.parent / companion for companion in source.companions(path))),
         depends_on=(),
         executes=executes,
         trust=trust,
         calibration=calibration.resolve() if calibration else None,
+        shapes=dict(shapes),
     )
 
 

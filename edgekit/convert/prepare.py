@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit import plugins
-from edgekit.convert.load import import_model
-from edgekit.convert.pickles import refuse_unsafe_pickles
+from edgekit.convert.load import import_model, is_model_folder
 from edgekit.convert.steps import (
     CALIBRATION,
     EXPORTED,
@@ -21,6 +20,8 @@ from edgekit.convert.steps import (
     TARGETS,
     Job,
     SourceFacts,
+    load_arrays,
+    read_facts,
     save_arrays,
 )
 from edgekit.errors import DataError, ModelError
@@ -52,10 +53,10 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     plugins.require(kind.distributions, extra=kind.extra, purpose=f"A {kind.name} model")
     stage("loading")
     opened = work / "opened"
-    if path.is_dir():
+    if is_model_folder(path):
         model = import_model(path)
     else:
-        model = kind.open_file(_inspected_copy(path, opened, job), job.model_name, str(path))
+        model = kind.open_file(_inspected_copy(kind, path, opened, job), job.model_name, str(path), job.shapes)
     calibration = _calibration(model, job.calibration)
     held_out, targets, said, calibration = _hold_out(model, calibration)
 
@@ -98,7 +99,24 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     shutil.rmtree(opened, ignore_errors=True)
 
 
-def _inspected_copy(path: Path, folder: Path, job: Job) -> Path:
+def derive_export(job: Job, stage: Callable[[str], None]) -> None:
+    """Writes the source's export as another kind into the job's folder."""
+    work = Path(job.work)
+    kind: Source = plugins.load("source", job.source)()
+    plugins.require(
+        (*kind.distributions, *kind.deriving.get(job.kind, ())),
+        extra=kind.extra,
+        purpose=f"A {kind.name} model as {job.kind}",
+    )
+    source = Path(str(job.source_folder))
+    facts = read_facts(source)
+    sample = [array[0] for array in load_arrays(source, HELD_OUT, len(facts.inputs))]
+    stage(f"deriving {job.kind}")
+    (work / EXPORTED).mkdir()
+    kind.derive(job.kind, source / EXPORTED, sample, work / EXPORTED)
+
+
+def _inspected_copy(kind: Source, path: Path, folder: Path, job: Job) -> Path:
     """A copy that nobody else writes to, inspected before it is opened: the file itself may have changed since.
 
     Raises:
@@ -106,8 +124,13 @@ def _inspected_copy(path: Path, folder: Path, job: Job) -> Path:
     """
     folder.mkdir()
     copy = folder / path.name
-    shutil.copyfile(path, copy)
-    refuse_unsafe_pickles(copy, trust=job.trust, shown=str(path))
+    if path.is_dir():
+        shutil.copytree(path, copy)
+    else:
+        shutil.copyfile(path, copy)
+        for companion in kind.companions(path):
+            shutil.copyfile(path.parent / companion, copy.parent / companion)
+    kind.inspect(copy, trust=job.trust, shown=str(path))
     return copy
 
 

@@ -7,14 +7,14 @@ repeat the proof.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit import plugins
-from edgekit.artifact import Accuracy, Bindings, Golden, OutputParity, Parity
-from edgekit.convert.load import import_model
+from edgekit.artifact import Accuracy, Golden, OutputParity, Parity
+from edgekit.convert.load import import_model, is_model_folder
 from edgekit.convert.steps import HELD_OUT, REFERENCE, TARGETS, Job, SourceFacts, load_arrays, save_arrays
-from edgekit.errors import ParityError
+from edgekit.errors import ConversionError, ParityError
 from edgekit.runner.compare import at_least, compare
 from edgekit.runner.session import run_samples
 from edgekit.specs import Quantization, TensorSpec
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from edgekit.convert.formats import Converted, Format
     from edgekit.recipe import Recipe
 
 GOLDEN_SAMPLES = 8
@@ -34,58 +35,80 @@ DEVICE_SNR_DB = (20.0, 60.0)
 may differ by as much as twice the amplitude of what the precision itself costs (6 dB), within these bounds."""
 
 
+@dataclass(frozen=True)
 class Proof:
     """What the proof found: parity, accuracy, golden data, and the tensors as the payload stores them."""
 
-    def __init__(
-        self, parity: Parity, accuracy: Accuracy, golden: Golden, inputs: list[TensorSpec], outputs: list[TensorSpec]
-    ) -> None:
-        self.parity = parity
-        self.accuracy = accuracy
-        self.golden = golden
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs)
+    parity: Parity
+    accuracy: Accuracy
+    golden: Golden
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 def prove(
-    job: Job, facts: SourceFacts, payload: Path, bindings: Bindings, runtime: str, min_snr_db: float,
-    stage: Callable[[str], None],
-) -> Proof:  # fmt: skip
+    job: Job, facts: SourceFacts, payload: Path, converted: Converted, form: Format, stage: Callable[[str], None]
+) -> Proof:
     """Runs the payload over the held-out samples; writes `golden/` into the job's folder.
 
     Raises:
-        ParityError: another number or shape of outputs, a NaN, or an SNR below `min_snr_db`.
+        ParityError: another number or shape of outputs, a NaN, or an SNR below what the precision must reach.
     """
     assert job.recipe is not None
     assert job.source_folder is not None
     folder = Path(job.source_folder)
-    inputs = load_arrays(folder, HELD_OUT, len(facts.inputs))
-    reference = load_arrays(folder, REFERENCE, len(facts.outputs))
     stage("proving")
-    session = plugins.load("runtime", runtime).load(
-        str(payload), 1, {"inputs": list(bindings.inputs), "outputs": list(bindings.outputs)}
-    )
-    outputs = run_samples(session, inputs)
-    parity = _parity(job, facts, reference, outputs, min_snr_db)
+    session, proved_by = form.session(converted.stand_in or payload, converted.bindings)
+    given = load_arrays(folder, HELD_OUT, len(facts.inputs))
+    inputs = [to_payload(array, spec, converted) for spec, array in zip(facts.inputs, given, strict=True)]
+    answers = run_samples(session, inputs)
+    reference = load_arrays(folder, REFERENCE, len(facts.outputs))
+    if len(answers) != len(reference):
+        raise ParityError(
+            f"{job.model_name} {job.recipe}: the payload has {len(answers)} outputs, its source {len(reference)}.",
+            remedy="This is a converter's bug: report it with the log.",
+        )
+    outputs = [from_payload(array, spec, converted) for spec, array in zip(facts.outputs, answers, strict=True)]
+    parity = _parity(job, facts, reference, outputs, form.precisions[job.recipe.precision].min_snr_db, proved_by)
+    sources = [to_payload(array, spec, converted) for spec, array in zip(facts.outputs, reference, strict=True)]
     return Proof(
         parity=parity,
         accuracy=_accuracy(job, facts, outputs),
-        golden=_golden(Path(job.work), inputs, outputs, reference, parity),
-        inputs=[_stored(spec, found) for spec, found in zip(facts.inputs, session.inputs, strict=True)],
-        outputs=[_stored(spec, found) for spec, found in zip(facts.outputs, session.outputs, strict=True)],
+        golden=_golden(Path(job.work), inputs, answers, sources, parity),
+        inputs=tuple(_stored(s, found, converted) for s, found in zip(facts.inputs, session.inputs, strict=True)),
+        outputs=tuple(_stored(s, found, converted) for s, found in zip(facts.outputs, session.outputs, strict=True)),
     )
 
 
+def _permutation(spec: TensorSpec, layout: str | None) -> list[int] | None:
+    if layout is None or layout == spec.layout:
+        return None
+    if spec.layout is None or sorted(spec.layout) != sorted(layout):
+        raise ConversionError(
+            f"The payload takes {spec.name!r} as {layout}, but the model does not say what layout it has.",
+            remedy=f"Give the tensor {spec.name!r} a layout in model.py, such as NCHW.",
+        )
+    return [spec.layout.index(axis) for axis in layout]
+
+
+def to_payload(array: np.ndarray, spec: TensorSpec, converted: Converted) -> np.ndarray:
+    """Samples `(n, *shape)` in the model's layout, in the payload's."""
+    order = _permutation(spec, converted.layouts.get(spec.name))
+    return array if order is None else array.transpose(0, *(axis + 1 for axis in order))
+
+
+def from_payload(array: np.ndarray, spec: TensorSpec, converted: Converted) -> np.ndarray:
+    """The inverse of `to_payload`."""
+    order = _permutation(spec, converted.layouts.get(spec.name))
+    return array if order is None else array.transpose(0, *(order.index(axis) + 1 for axis in range(len(order))))
+
+
 def _parity(
-    job: Job, facts: SourceFacts, reference: list[np.ndarray], outputs: list[np.ndarray], min_snr_db: float
-) -> Parity:
+    job: Job, facts: SourceFacts, reference: list[np.ndarray], outputs: list[np.ndarray], min_snr_db: float,
+    proved_by: str,
+) -> Parity:  # fmt: skip
     recipe = job.recipe
     assert recipe is not None
-    if len(outputs) != len(reference):
-        raise ParityError(
-            f"{job.model_name} {recipe}: the payload has {len(outputs)} outputs, its source {len(reference)}.",
-            remedy="This is a converter's bug: report it with the log.",
-        )
     rows = []
     for spec, expected, answered in zip(facts.outputs, reference, outputs, strict=True):
         if expected.shape != answered.shape:
@@ -98,7 +121,7 @@ def _parity(
         if not at_least(result, min_snr_db):
             raise ParityError(_why(job.model_name, recipe, spec.name, result, min_snr_db), remedy=_remedy(recipe))
         rows.append(OutputParity(output=spec.name, **_rounded(result)))
-    return Parity(data=facts.held_out, min_snr_db=min_snr_db, outputs=tuple(rows))
+    return Parity(data=facts.held_out, min_snr_db=min_snr_db, outputs=tuple(rows), proved_by=proved_by)
 
 
 def _why(model: str, recipe: Recipe, output: str, result: dict[str, Any], min_snr_db: float) -> str:
@@ -125,16 +148,20 @@ def _rounded(result: dict[str, Any]) -> dict[str, Any]:
     return {k: float(f"{v:.6g}") if isinstance(v, float) and math.isfinite(v) else v for k, v in result.items()}
 
 
-def _accuracy(job: Job, facts: SourceFacts, outputs: list[np.ndarray]) -> Accuracy:
+def metric_of(job: Job, facts: SourceFacts, outputs: list[np.ndarray]) -> float | None:
+    """The model's own metric of some answers, one array per output `(n, *shape)`; None if it has none."""
     import numpy as np
 
-    value = None
-    if facts.metric is not None and Path(job.model_path).is_dir():
-        metric = import_model(Path(job.model_path)).metric
-        assert metric is not None
-        targets = np.load(Path(str(job.source_folder)) / TARGETS, allow_pickle=False)
-        named = {spec.name: output for spec, output in zip(facts.outputs, outputs, strict=True)}
-        value = float(metric.compute(named, targets))
+    if facts.metric is None or not is_model_folder(Path(job.model_path)):
+        return None
+    metric = import_model(Path(job.model_path)).metric
+    assert metric is not None
+    targets = np.load(Path(str(job.source_folder)) / TARGETS, allow_pickle=False)
+    return float(metric.compute({s.name: output for s, output in zip(facts.outputs, outputs, strict=True)}, targets))
+
+
+def _accuracy(job: Job, facts: SourceFacts, outputs: list[np.ndarray]) -> Accuracy:
+    value = metric_of(job, facts, outputs)
     return Accuracy(
         metric=facts.metric,
         unit=facts.metric_unit,
@@ -168,9 +195,11 @@ def _golden(
     )
 
 
-def _stored(spec: TensorSpec, found: dict[str, Any]) -> TensorSpec:
-    """The model's spec, with the dtype and quantization that the payload really has."""
+def _stored(spec: TensorSpec, found: dict[str, Any], converted: Converted) -> TensorSpec:
+    """The model's spec, with the layout, dtype and quantization that the payload really has."""
     quantization = None
     if found["scale"] is not None and found["scale"] > 0:
         quantization = Quantization(scale=(found["scale"],), zero_point=(found["zero_point"],))
-    return TensorSpec(spec.name, spec.shape, found["dtype"], spec.layout, quantization)
+    order = _permutation(spec, layout := converted.layouts.get(spec.name))
+    shape = spec.shape if order is None else tuple(spec.shape[axis] for axis in order)
+    return TensorSpec(spec.name, shape, found["dtype"], layout or spec.layout, quantization)

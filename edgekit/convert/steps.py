@@ -2,9 +2,12 @@
 
 A step's results lie in a folder of the cache, named by the hash of all that went into it:
 
-    source-KEY/   source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy,
-                  targets.npy
-    lower-KEY/    what Format.lower wrote
+    source-KEY/       source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy,
+                      targets.npy
+    derive-KEY/       exported/ as another kind, which Source.derive wrote
+    lower-KEY/        what Format.lower wrote
+    explain-KEY/      explanation.json
+    sensitivity-KEY/  sensitivity.json
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from edgekit.artifact import Budget, Cost
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
 
@@ -24,28 +28,39 @@ if TYPE_CHECKING:
 
 SOURCE_JSON = "source.json"
 EXPORTED = "exported"
+COST = "cost.json"
+"""In a shared step's folder: what it cost."""
 CALIBRATION, HELD_OUT, REFERENCE = "calibration", "heldout", "reference"
 TARGETS = "targets.npy"
+EXPLANATION, SENSITIVITY = "explanation.json", "sensitivity.json"
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a worker is asked to do: fill the empty folder `work`.
 
-    `source_folder` and `lower_folder` are earlier steps' results, where the step needs them.
+    `source_folder`, `exported_folder`, `lower_folder` and `artifact` are earlier steps' results, where the step needs
+    them; `kind` is the kind of export in `exported_folder` (or to derive). `shared` are the costs of earlier steps.
     """
 
-    step: Literal["source", "lower", "recipe"]
+    step: Literal["source", "derive", "lower", "recipe", "explain", "sensitivity"]
     work: str
     model_path: str
     model_name: str
     source: str
+    shapes: dict[str, tuple[int, ...]] = {}
     calibration: str | None = None
     recipe: Recipe | None = None
     format: str | None = None
+    kind: str = ""
     source_folder: str | None = None
+    exported_folder: str | None = None
     lower_folder: str | None = None
+    artifact: str | None = None
     source_sha256: str = ""
     trust: bool = False
+    max_drop: str | None = None
+    budget: Budget | None = None
+    shared: dict[str, Cost] = {}
 
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -20,10 +20,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit import plugins
-from edgekit.artifact import MANIFEST, Build, FileEntry, Manifest, Provenance
-from edgekit.convert.prepare import prepare_source
+from edgekit.artifact import MANIFEST, Build, Cost, FileEntry, Manifest, Provenance, open_artifact
+from edgekit.convert.budget import search_layers
+from edgekit.convert.formats import Exported
+from edgekit.convert.prepare import derive_export, prepare_source
 from edgekit.convert.prove import prove
-from edgekit.convert.steps import CALIBRATION, EXPORTED, Job, load_arrays, read_facts
+from edgekit.convert.steps import (
+    CALIBRATION,
+    COST,
+    EXPLANATION,
+    SENSITIVITY,
+    Job,
+    SourceFacts,
+    load_arrays,
+    read_facts,
+)
 from edgekit.errors import ConversionError, EdgeKitError
 from edgekit.files import explain_os_error, no_space, sha256_of
 from edgekit.runner.memory import peak_rss_bytes
@@ -31,6 +42,8 @@ from edgekit.runner.protocol import Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from edgekit.convert.formats import Format, Precision
 
@@ -48,7 +61,20 @@ def _lower(job: Job, stage: Callable[[str], None]) -> None:
     form: Format = plugins.load("format", str(job.format))()
     plugins.require(form.distributions, extra=form.extra, purpose=f"The format {form.name}")
     stage("lowering")
-    form.lower(Path(str(job.source_folder)) / EXPORTED, Path(job.work))
+    form.lower(_exported(job), Path(job.work))
+
+
+def _exported(job: Job) -> Exported:
+    facts = read_facts(Path(str(job.source_folder)))
+    return Exported(job.kind, Path(str(job.exported_folder)), facts.inputs, facts.outputs)
+
+
+def calibration_of(job: Job, facts: SourceFacts, precision: Precision) -> dict[str, np.ndarray]:
+    """The calibration data by input name, or nothing if the precision reads none."""
+    if not precision.needs_calibration:
+        return {}
+    arrays = load_arrays(Path(str(job.source_folder)), CALIBRATION, len(facts.inputs))
+    return {spec.name: array for spec, array in zip(facts.inputs, arrays, strict=True)}
 
 
 def _check_dtypes(precision: Precision, stored: dict[str, int], job: Job) -> None:
@@ -71,17 +97,14 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
     tools = plugins.require(form.distributions, extra=form.extra, purpose=f"The format {form.name}")
     precision = form.validate(job.recipe)
     facts = read_facts(source)
-    calibration = {}
-    if precision.needs_calibration:
-        arrays = load_arrays(source, CALIBRATION, len(facts.inputs))
-        calibration = {spec.name: array for spec, array in zip(facts.inputs, arrays, strict=True)}
+    calibration = calibration_of(job, facts, precision)
     stage("converting")
     (work / "payload").mkdir()
     payload = work / "payload" / form.payload
-    bindings = form.convert(source / EXPORTED, Path(str(job.lower_folder)), job.recipe, calibration, payload)
+    converted = form.convert(_exported(job), Path(str(job.lower_folder)), job.recipe, calibration, payload)
     stored = form.stored_dtypes(payload)
     _check_dtypes(precision, stored, job)
-    proof = prove(job, facts, payload, bindings, form.runtime, precision.min_snr_db, stage)
+    proof = prove(job, facts, payload, converted, form, stage)
 
     stage("writing")
     files = sorted(p for p in work.rglob("*") if p.is_file())
@@ -92,7 +115,7 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
         payload=f"payload/{form.payload}",
         inputs=proof.inputs,
         outputs=proof.outputs,
-        bindings=bindings,
+        bindings=converted.bindings,
         stored_dtypes=stored,
         files=tuple(FileEntry(p.relative_to(work).as_posix(), p.stat().st_size, sha256_of(p)) for p in files),
         parity=proof.parity,
@@ -106,7 +129,10 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
             tools={"edgekit": plugins.versions(("edgekit",)).get("edgekit", "unknown"), **tools},
             origin=facts.origin,
             licence=facts.licence,
+            route=job.kind,
         ),
+        notes=converted.notes,
+        budget=job.budget,
     )
     (work / MANIFEST).write_bytes(manifest.encode())
     build = Build(
@@ -114,15 +140,48 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
         seconds=round(time.perf_counter() - began, 3),
         peak_rss_bytes=peak_rss_bytes(),
         host=os.uname().machine,
+        shared=job.shared,
     )
     (work / BUILD).write_bytes(msgspec.json.encode(build))
 
 
+def _explain(job: Job, stage: Callable[[str], None]) -> None:
+    assert job.recipe is not None
+    form: Format = plugins.load("format", job.recipe.format)()
+    artifact = open_artifact(Path(str(job.artifact)))
+    stage("explaining")
+    told = form.explain(
+        _exported(job), Path(str(job.lower_folder)), job.recipe, artifact.path / artifact.manifest.payload
+    )
+    (Path(job.work) / EXPLANATION).write_bytes(msgspec.json.encode(told))
+
+
+def _sensitivity(job: Job, stage: Callable[[str], None]) -> None:
+    assert job.recipe is not None
+    form: Format = plugins.load("format", job.recipe.format)()
+    facts = read_facts(Path(str(job.source_folder)))
+    calibration = calibration_of(job, facts, form.validate(job.recipe))
+    found = search_layers(job, facts, form, _exported(job), calibration, lambda done: stage(f"layer by layer, {done}"))
+    (Path(job.work) / SENSITIVITY).write_bytes(msgspec.json.encode(found))
+
+
 _STEPS: dict[str, Callable[[Job, Callable[[str], None]], None]] = {
     "source": prepare_source,
+    "derive": derive_export,
     "lower": _lower,
     "recipe": _recipe,
+    "explain": _explain,
+    "sensitivity": _sensitivity,
 }
+
+
+def _carry_out(job: Job, events: Events) -> None:
+    began = time.perf_counter()
+    _STEPS[job.step](job, lambda name: events.emit("stage", name=name))
+    cost = Cost(round(time.perf_counter() - began, 3), peak_rss_bytes())
+    if job.step in ("source", "derive", "lower"):
+        (Path(job.work) / COST).write_bytes(msgspec.json.encode(cost))
+    events.emit("done", seconds=cost.seconds, peak_rss_bytes=cost.peak_rss_bytes)
 
 
 def _log_traceback() -> None:
@@ -136,7 +195,7 @@ def main(argv: list[str]) -> int:
     events = Events.on_stdout()
     job = msgspec.json.decode(Path(argv[1]).read_bytes(), type=Job)
     try:
-        _STEPS[job.step](job, lambda name: events.emit("stage", name=name))
+        _carry_out(job, events)
     except EdgeKitError as error:
         _log_traceback()
         events.emit("error", **error.as_dict())
@@ -152,7 +211,6 @@ def main(argv: list[str]) -> int:
         told = full or ConversionError(f"{type(error).__name__}: {first}")
         events.emit("error", **told.as_dict())
         return 1
-    events.emit("done")
     return 0
 
 

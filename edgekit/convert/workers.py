@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit import errors
+from edgekit.convert.memory import Admission, MemoryWatch, available_bytes
 from edgekit.errors import ConversionError, EdgeKitError
 from edgekit.files import no_space, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edgekit.convert.steps import Job
 
@@ -28,10 +29,18 @@ _NEED_NO_LOG = (errors.DataError, errors.MissingPackageError, errors.StorageErro
 
 
 class Workers:
-    """Runs jobs, each in a process; `stop` ends all that run."""
+    """Runs jobs, each in a process, as many at once as cores and memory allow; `stop` ends all that run.
 
-    def __init__(self, timeout_s: float) -> None:
+    Args:
+        timeout_s: bound of each job's time.
+        memory_bytes: bound of each job's resident set; a job above it is ended.
+        at_once: how many run together at most.
+    """
+
+    def __init__(self, timeout_s: float, memory_bytes: int, at_once: int) -> None:
         self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._admission = Admission(at_once, available_bytes())
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -43,24 +52,41 @@ class Workers:
             for process in self._running:
                 _kill(process)
 
-    def run(self, job: Job, log: Path, on_stage: Callable[[str], None], title: str) -> None:
-        """Runs one job to its end.
+    def run(
+        self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, expected_bytes: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> int | None:  # fmt: skip
+        """Waits until there is room, then runs one job to its end.
 
         Args:
             job: whose `work` folder exists and is empty.
             log: receives all that the step prints.
             on_stage: called with the name of each stage as it begins.
             title: names the job in errors.
+            expected_bytes: its resident set, as far as is known.
+            environment: variables that its process gets besides ours.
+
+        Returns:
+            Its largest resident set in bytes, if the system tells.
 
         Raises:
-            EdgeKitError: whatever the step raised, or ConversionError if it crashed, was killed or ran out of time.
+            EdgeKitError: whatever the step raised, or ConversionError if it crashed, was killed, or ran out of time or
+                of its memory.
         """
+        expected_bytes = min(expected_bytes, self._memory_bytes)
+        with self._admission.room_for(expected_bytes):
+            return self._run(job, log, on_stage, title, environment or {})
+
+    def _run(
+        self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, environment: Mapping[str, str]
+    ) -> int | None:
         request = log.with_suffix(".json")
         write_file(request, msgspec.json.encode(job))
         with log.open("wb") as output:
-            process = self._start(request, output)
+            process = self._start(request, output, environment)
             timer = threading.Timer(self._timeout_s, _kill, (process,))
             timer.start()
+            watch = MemoryWatch(process.pid, self._memory_bytes, lambda: _kill(process))
             last: dict[str, Any] = {}
             try:
                 assert process.stdout is not None
@@ -73,15 +99,24 @@ class Workers:
             finally:
                 timed_out = not timer.is_alive()
                 timer.cancel()
+                watch.stop()
                 with self._lock:
                     self._running.discard(process)
                 _kill(process)
                 process.wait()
         if last.get("event") != "done" or code != 0:
+            if watch.exceeded_bytes is not None:
+                raise ConversionError(
+                    f"{title} took {watch.exceeded_bytes / 2**30:.1f} GiB of memory, where "
+                    f"{self._memory_bytes / 2**30:.1f} GiB are allowed, and was ended.",
+                    remedy=f"Give --memory more, if the machine has it. Its log is {log}.",
+                )
             raise self._failure(last, code, log, title, timed_out=timed_out)
+        peak = last.get("peak_rss_bytes")
+        return int(peak) if peak else None
 
-    def _start(self, request: Path, output: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+    def _start(self, request: Path, output: Any, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", **more}
         with self._lock:
             if self._stopped:
                 raise ConversionError("The conversion was stopped.")

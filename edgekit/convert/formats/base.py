@@ -127,6 +127,7 @@ class Format(ABC):
         distributions, extra: what must be installed, and the extra that installs it.
         options: the options that a recipe may give, by name, with their descriptions.
         compiled: whether a recipe may name a target triple.
+        parts: modules and packages (import names) whose code belongs to it, for the cache.
         mixed: whether single layers can be kept at a higher precision (`layers`, and the option "keep").
     """
 
@@ -137,6 +138,7 @@ class Format(ABC):
     precisions: ClassVar[Mapping[str, Precision]]
     distributions: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    parts: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[Mapping[str, str]] = {}
     compiled: ClassVar[bool] = False
     mixed: ClassVar[bool] = False

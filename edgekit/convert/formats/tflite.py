@@ -12,8 +12,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Bindings
-from edgekit.convert.formats.base import Format, Precision
-from edgekit.convert.sources.pytorch import PROGRAM
+from edgekit.convert.formats.base import Converted, Exported, Format, Precision
+from edgekit.convert.sources.base import PROGRAM
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -51,28 +51,28 @@ class TFLite(Format):
         ),
     }
 
-    def lower(self, exported: Path, folder: Path) -> None:
+    def lower(self, exported: Exported, folder: Path) -> None:
         import litert_torch
         import torch
 
-        program = torch.export.load(exported / PROGRAM)
+        program = torch.export.load(exported.folder / PROGRAM)
         arguments, keywords = program.example_inputs or ((), {})
         litert_torch.convert(program.module(), arguments, keywords or None).export(str(folder / LOWERED))
 
     def convert(
         self,
-        exported: Path,  # noqa: ARG002 - quantizing reads the lowered flatbuffer only
+        exported: Exported,  # noqa: ARG002 - quantizing reads the lowered flatbuffer only
         lowered: Path,
         recipe: Recipe,
         calibration: Mapping[str, np.ndarray],
         payload: Path,
-    ) -> Bindings:
+    ) -> Converted:
         source = lowered / LOWERED
         if recipe.precision == "float32":
             shutil.copyfile(source, payload)
         else:
             payload.write_bytes(self._quantize(source, recipe.precision, calibration))
-        return _bindings(payload)
+        return Converted(_bindings(payload))
 
     def _quantize(self, source: Path, precision: str, calibration: Mapping[str, np.ndarray]) -> bytes:
         from ai_edge_quantizer import quantizer

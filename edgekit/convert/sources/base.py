@@ -48,6 +48,7 @@ class Source(ABC):
         suffixes: the model files that it opens without any code around them.
         exports: the kinds that it can export; `export` writes the first, `derive` the others from the first.
         distributions, extra: what must be installed, and the extra that installs it.
+        parts: modules and packages (import names) whose code belongs to it, for the cache.
         deriving: for the kinds that need more than that to be derived, what.
         environment: variables that `derive` needs in its process before anything is imported, by kind.
     """
@@ -57,6 +58,7 @@ class Source(ABC):
     exports: ClassVar[tuple[str, ...]]
     distributions: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    parts: ClassVar[tuple[str, ...]] = ()
     deriving: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     environment: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
@@ -73,6 +75,15 @@ class Source(ABC):
             UntrustedModelError: something, and `trust` is not given.
         """
         return refuse_unsafe_pickles(path, trust=trust, shown=shown)
+
+    @classmethod
+    def companions(cls, path: Path) -> tuple[str, ...]:  # noqa: ARG003 - most kinds are one file
+        """Names of the files beside `path` that belong to it (weights), as plain names in the same folder.
+
+        Raises:
+            ModelError: one is missing, or lies elsewhere.
+        """
+        return ()
 
     def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:  # noqa: ARG002
         """Makes a Model of a bare file, its input specs read from the file.
@@ -102,3 +113,29 @@ class Source(ABC):
             ModelError: this model cannot be had as that kind; says which part of it stands in the way.
         """
         raise NotImplementedError(f"{self.name} exports {self.exports[0]} only")
+
+
+def fixed_shape(name: str, declared: Sequence[int | None], shown: str, shapes: Shapes) -> tuple[int, ...]:
+    """The shape of an input: as the file declares it, its dynamic axes (None) fixed by what the user gave.
+
+    Raises:
+        ModelError: a dynamic axis and no shape for the input, or a shape that contradicts the file.
+    """
+    text = ", ".join("?" if size is None else str(size) for size in declared)
+    given = shapes.get(name)
+    if given is None:
+        if None in declared:
+            example = ",".join("1" if size is None else str(size) for size in declared)
+            raise ModelError(
+                f"Input {name!r} of {shown} has a dynamic shape, ({text}).",
+                remedy=f"An artifact has fixed shapes: give one, such as --shape {name}={example}.",
+            )
+        return tuple(size for size in declared if size is not None)
+    if len(given) != len(declared) or any(
+        size is not None and size != wanted for size, wanted in zip(declared, given, strict=True)
+    ):
+        raise ModelError(
+            f"Input {name!r} of {shown} has the shape ({text}), which ({', '.join(map(str, given))}) does not fit.",
+            remedy="Give a size for each axis; only the unknown ones (?) are free.",
+        )
+    return tuple(given)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.sources.base import Reference, Source
-from edgekit.convert.sources.pytorch import PROGRAM, reference_of
+from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
+from edgekit.convert.sources.pytorch import reference_of
 from edgekit.errors import ModelError
 from edgekit.model import Model
 from edgekit.specs import TensorSpec
@@ -23,41 +23,20 @@ class ExportedProgramFile(Source):
 
     name = "exported"
     suffixes = (".pt2",)
-    exports = "torch-export"
+    exports = ("torch-export",)
     distributions = ("torch",)
     extra = "torch"
 
-    def open_file(self, path: Path, name: str, shown: str) -> Model:
-        import torch
-
-        try:
-            program = torch.export.load(path)
-        except Exception as error:  # torch raises what it likes here; the user gets its first line
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(
-                f"{shown} cannot be read as a torch.export program: {first}.",
-                remedy=f"Write it with torch.export.save and a torch no newer than the one here ({torch.__version__}).",
-            ) from error
+    def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:
+        program = _load(path, shown)
         values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-        inputs = []
-        for given in program.graph_signature.user_inputs:
-            value = values.get(given)
-            if not isinstance(value, torch.Tensor):
-                raise ModelError(
-                    f"Input {given!r} of {shown} is not a tensor.", remedy="Export it with tensor inputs only."
-                )
-            if any(not isinstance(size, int) for size in value.shape):
-                raise ModelError(
-                    f"Input {given!r} of {shown} has a dynamic shape, {tuple(value.shape)}.",
-                    remedy="Export it with static shapes: dynamic ones are not supported yet.",
-                )
-            inputs.append(TensorSpec(given, tuple(value.shape), str(value.dtype).removeprefix("torch.")))
+        inputs = tuple(_spec(given, values.get(given), shown, shapes) for given in program.graph_signature.user_inputs)
         count = len(program.graph_signature.user_outputs)
         return Model(
             name=name,
             source=self.name,
             build=lambda: path,
-            inputs=tuple(inputs),
+            inputs=inputs,
             outputs=("output",) if count == 1 else tuple(f"output_{i}" for i in range(count)),
             no_metric_because="a model file brings no evaluation data",
         )
@@ -66,12 +45,39 @@ class ExportedProgramFile(Source):
         import torch
 
         path = model.build()
-        shutil.copyfile(path, folder / PROGRAM)
-        reference = reference_of(torch.export.load(path).module())
+        program = torch.export.load(path)
+        reference = reference_of(program.module())
         try:
             reference(sample)
         except Exception as error:  # torch raises what it likes here; the user gets its first line
             raise ModelError(
                 f"The program of model {model.name!r} fails: {error}.", remedy="Export it anew."
             ) from error
+        if program.range_constraints:  # formats read static shapes
+            arguments = tuple(torch.from_numpy(array.copy()) for array in sample)
+            torch.export.save(torch.export.export(program.module(), arguments), folder / PROGRAM)
+        else:
+            shutil.copyfile(path, folder / PROGRAM)
         return reference
+
+
+def _load(path: Path, shown: str) -> Any:
+    import torch
+
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # torch raises what it likes here; the user gets its first line
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{shown} cannot be read as a torch.export program: {first}.",
+            remedy=f"Write it with torch.export.save and a torch no newer than the one here ({torch.__version__}).",
+        ) from error
+
+
+def _spec(name: str, value: Any, shown: str, shapes: Shapes) -> TensorSpec:
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise ModelError(f"Input {name!r} of {shown} is not a tensor.", remedy="Export it with tensor inputs only.")
+    declared = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorSpec(name, fixed_shape(name, declared, shown, shapes), str(value.dtype).removeprefix("torch."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.sources.base import Reference, Source
+from edgekit.convert.sources.base import PROGRAM, Reference, Source
 from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.model import Model
-
-PROGRAM = "program.pt2"
 
 
 def reference_of(module: Any) -> Reference:
@@ -35,7 +33,7 @@ class PyTorchModule(Source):
     """A `torch.nn.Module`."""
 
     name = "pytorch"
-    exports = "torch-export"
+    exports = ("torch-export",)
     distributions = ("torch",)
     extra = "torch"
 
