@@ -105,6 +105,20 @@ def test_a_model_name_that_leaves_the_folder(make_artifact: Make, name: str) -> 
         read_manifest(changed(make_artifact(), lambda m: m.update(model=name)), where="it")
 
 
+def test_the_first_schema_is_read(make_artifact: Make) -> None:
+    """What schema 2 added is taken as empty."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["schema"] = 1
+        for name in ("notes", "budget"):
+            manifest.pop(name)
+        manifest["parity"].pop("proved_by")
+        manifest["provenance"].pop("route")
+
+    old = read_manifest(changed(make_artifact(), change), where="it")
+    assert (old.notes, old.budget, old.parity.proved_by, old.provenance.route) == ((), None, "", "")
+
+
 def test_files_in_use_are_listed(make_artifact: Make) -> None:
     """Else nothing would vouch for their content."""
     with pytest.raises(ArtifactError, match="does not list"):
@@ -115,7 +129,7 @@ def test_files_in_use_are_listed(make_artifact: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=2), "schema 2.*upgrade"),
+        (lambda m: m.update(schema=3), "schema 3.*upgrade"),
         (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.pop("golden"), "golden"),

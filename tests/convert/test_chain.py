@@ -17,7 +17,7 @@ import pytest
 
 from edgekit import plugins
 from edgekit.artifact import check_files, open_artifact
-from edgekit.convert import find_model
+from edgekit.convert import Bounds, find_model
 from edgekit.errors import ConversionError, DataError, ModelError, ParityError, RecipeError, StorageError
 from tests.convert.conftest import REPOSITORY, make
 from tests.machine import processes_with, small_disk
@@ -176,14 +176,16 @@ from edgekit.convert.formats.tflite import TFLite
 class Bad(TFLite):
     name = "bad"
     precisions = {p: Precision("", 60.0, must_store=("int8",) if p == "lies" else ()) for p in
-                  ("honest", "raises", "aborts", "killed", "hangs", "garbage", "lies", "nan")}
+                  ("honest", "raises", "aborts", "killed", "hangs", "swells", "garbage", "lies", "nan")}
+    precisions["near"] = Precision("", 60.0, must_store=("int8",), nearest=("raises", "honest"))
 
     def convert(self, exported, lowered, recipe, calibration, payload):
         from dataclasses import dataclass
         import msgspec
 
         what = recipe.precision
-        bindings = super().convert(exported, lowered, msgspec.structs.replace(recipe, precision="float32"), {}, payload)
+        plain = msgspec.structs.replace(recipe, precision="float32")
+        converted = super().convert(exported, lowered, plain, {}, payload)
         if what == "raises":
             raise ValueError("no kernel for that")
         if what == "aborts":
@@ -192,6 +194,11 @@ class Bad(TFLite):
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "hangs":
             time.sleep(600)
+        if what == "swells":
+            held = []
+            while True:
+                held.append(bytes(range(256)) * (1 << 16))
+                time.sleep(0.005)
         if what in ("garbage", "nan"):
             content = bytearray(payload.read_bytes())
             import numpy as np
@@ -201,7 +208,7 @@ class Bad(TFLite):
             new = np.full_like(weights, np.nan) if what == "nan" else -weights
             content[at : at + weights.nbytes] = new.tobytes()
             payload.write_bytes(content)
-        return bindings
+        return converted
 """
 
 
@@ -245,7 +252,7 @@ def test_one_bad_recipe_costs_only_itself(
     cache: Path, bad_format: None, program: Path, tmp_path: Path, precision: str, kind: type[Exception], says: str
 ) -> None:
     out = tmp_path / "out"
-    bad, good = make(program, f"bad:{precision}", "bad:honest", out=out, timeout_s=30, jobs=2)
+    bad, good = make(program, f"bad:{precision}", "bad:honest", out=out, bounds=Bounds(timeout_s=30, jobs=2))
     assert good.artifact is not None, good.error
     with pytest.raises(kind, match=says) as failure:
         raise bad.error
@@ -253,6 +260,24 @@ def test_one_bad_recipe_costs_only_itself(
     assert Path(log).is_file()
     assert not (out / "net" / f"bad-{precision}").exists()
     assert nothing_half_written(cache, out)
+
+
+def test_a_failed_precision_names_the_nearest_that_works(
+    cache: Path, bad_format: None, program: Path, tmp_path: Path
+) -> None:
+    (outcome,) = make(program, "bad:near", out=tmp_path / "out")
+    assert isinstance(outcome.error, ConversionError)
+    assert outcome.error.remedy.startswith("The nearest precision that works is bad:honest (")
+    assert not (tmp_path / "out").exists(), "what was not asked for is not published"
+
+
+def test_a_worker_that_takes_too_much_memory(cache: Path, bad_format: None, program: Path, tmp_path: Path) -> None:
+    bounds = Bounds(timeout_s=120, memory_bytes=2 << 30)
+    bad, good = make(program, "bad:swells", "bad:honest", out=tmp_path / "out", bounds=bounds)
+    assert good.artifact is not None, good.error
+    assert isinstance(bad.error, ConversionError)
+    assert "GiB of memory, where 2.0 GiB are allowed" in bad.error.what
+    assert nothing_half_written(cache, tmp_path / "out")
 
 
 def test_a_change_of_a_format_from_elsewhere_is_a_change(

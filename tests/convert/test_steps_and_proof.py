@@ -24,7 +24,7 @@ REFERENCE = np.random.default_rng(0).standard_normal((5, 1, 4)).astype("float32"
 def parity(outputs: list[np.ndarray], min_snr_db: float = 20.0) -> Any:
     job = SimpleNamespace(model_name="m", recipe=Recipe("tflite", "int8"))
     facts = SimpleNamespace(outputs=(TensorSpec("y", (1, 4)),), held_out="5 samples")
-    return prove._parity(job, facts, [REFERENCE], outputs, min_snr_db)
+    return prove._parity(job, facts, [REFERENCE], outputs, min_snr_db, "a test")
 
 
 @pytest.mark.parametrize(
