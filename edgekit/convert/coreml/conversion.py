@@ -1,0 +1,142 @@
+"""From a source's export to an ML Program, by coremltools' own converters.
+
+PyTorch goes the way of `torch.export`: the traced way of coremltools 9.0 fails with numpy 2.4. TensorFlow is read from
+the frozen SavedModel. Either way the program has the model's names (those that MIL allows), inputs and outputs of
+float32 or int32, and the shapes of the model.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Bindings
+from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
+from edgekit.errors import ConversionError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from edgekit.convert.formats.base import Exported
+    from edgekit.specs import TensorSpec
+
+POOLS = ("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
+
+
+def bindings_of(exported: Exported) -> Bindings:
+    """The program's names: the model's, with `_` for what MIL does not allow, each of them once."""
+    taken: set[str] = set()
+
+    def allowed(spec: TensorSpec) -> str:
+        name = re.sub(r"[^A-Za-z0-9_]", "_", spec.name)
+        name = name if re.match(r"[A-Za-z_]", name) else f"_{name}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    return Bindings(
+        inputs=tuple(allowed(spec) for spec in exported.inputs),
+        outputs=tuple(allowed(spec) for spec in exported.outputs),
+    )
+
+
+def convert(exported: Exported, *, target: str, float16: bool) -> Any:
+    """The export as coremltools' `MLModel`.
+
+    Args:
+        exported: "torch-export" or "saved-model".
+        target: the minimum deployment target, such as "iOS16".
+        float16: compute and store weights in float16, else in float32.
+
+    Raises:
+        RefusedError: the model has an operator that coremltools cannot convert; names it.
+        ConversionError: the program has another interface than the model.
+    """
+    import coremltools
+
+    options = {
+        "convert_to": "mlprogram",
+        "minimum_deployment_target": coremltools.target[target],
+        "compute_precision": coremltools.precision.FLOAT16 if float16 else coremltools.precision.FLOAT32,
+        "skip_model_load": True,
+    }
+    convert_one = _from_torch if exported.kind == "torch-export" else _from_saved_model
+    try:
+        return convert_one(exported, bindings_of(exported), options)
+    except NotImplementedError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RefusedError(
+            f"coremltools cannot convert this model: {first}",
+            remedy="Replace the operator in the model by others, or take another format.",
+        ) from error
+
+
+def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) -> Any:
+    import coremltools
+    import torch
+
+    program = torch.export.load(exported.folder / PROGRAM).run_decompositions({})
+    _name_strides(program.graph)
+    return coremltools.convert(
+        program,
+        inputs=_tensor_types(exported.inputs, names.inputs, shapes=True),
+        outputs=_tensor_types(exported.outputs, names.outputs, shapes=False),
+        **options,
+    )
+
+
+def _name_strides(graph: Any) -> None:
+    """Writes out the strides of pools: torch leaves out what equals the window, and coremltools asks for it."""
+    for node in graph.nodes:
+        name = getattr(node.target, "__name__", "").split(".")[0]
+        if node.op == "call_function" and name in POOLS and len(node.args) == 2 and "stride" not in node.kwargs:
+            node.args = (*node.args, node.args[1])
+
+
+def _from_saved_model(exported: Exported, names: Bindings, options: dict[str, Any]) -> Any:
+    """A frozen SavedModel calls its outputs Identity, Identity_1, …, in the order of the alphabet of their names."""
+    import coremltools
+
+    alphabet = sorted(range(len(exported.outputs)), key=lambda i: exported.outputs[i].name)
+    frozen = ["Identity" if k == 0 else f"Identity_{k}" for k in range(len(alphabet))]
+    model = coremltools.convert(
+        str(exported.folder / SAVED_MODEL),
+        source="tensorflow",
+        inputs=_tensor_types(exported.inputs, [spec.name for spec in exported.inputs], shapes=True),
+        outputs=_tensor_types([exported.outputs[i] for i in alphabet], frozen, shapes=False),
+        **options,
+    )
+    new = dict(zip(frozen, (names.outputs[i] for i in alphabet), strict=True))
+    new.update(zip((spec.name for spec in exported.inputs), names.inputs, strict=True))
+    return _renamed(model, new)
+
+
+def _renamed(model: Any, names: dict[str, str]) -> Any:
+    import coremltools
+
+    spec = model.get_spec()
+    found = {feature.name for feature in [*spec.description.input, *spec.description.output]}
+    if found != set(names):
+        raise ConversionError(
+            f"The ML Program has the inputs and outputs {', '.join(sorted(found))}, where "
+            f"{', '.join(sorted(names))} were expected.",
+            remedy="This is a converter's bug: report it with the log.",
+        )
+    for old, new in names.items():
+        if old != new:
+            coremltools.utils.rename_feature(spec, old, new)
+    return coremltools.models.MLModel(spec, weights_dir=model.weights_dir, skip_model_load=True)
+
+
+def _tensor_types(specs: Sequence[TensorSpec], names: Iterable[str], *, shapes: bool) -> list[Any]:
+    import coremltools
+    import numpy as np
+
+    types = []
+    for spec, name in zip(specs, names, strict=True):
+        # Core ML's tensors are float32, float16, float64 or int32; token ids are int32 there.
+        dtype = np.float32 if np.dtype(spec.dtype).kind == "f" else np.int32
+        shape = {"shape": spec.shape} if shapes else {}
+        types.append(coremltools.TensorType(name=name, dtype=dtype, **shape))
+    return types
