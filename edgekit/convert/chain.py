@@ -136,8 +136,8 @@ def _validate(ref: ModelRef, recipes: Sequence[Recipe]) -> None:
             )
         form: Format = plugins.load("format", recipe.format)()
         form.validate(recipe)
-        _route(source, form)
-        plugins.require(form.distributions, extra=form.extra, purpose=f"The format {form.name}")
+        kind = _route(source, form)
+        plugins.require(form.required(kind), extra=form.extra, purpose=f"The format {form.name}")
     titles = [str(recipe) for recipe in recipes]
     if len(set(titles)) != len(titles):
         raise RecipeError("A recipe was given twice.", remedy="Give each once.")
@@ -256,7 +256,8 @@ class _Chain:
 
     def _lower_key(self, form: Format) -> str:
         kind = _route(self._source, form)
-        return digest_of([self._derive_key(kind), form.name, _codes(form.name), plugins.versions(form.distributions)])
+        tools = plugins.versions(form.required(kind))
+        return digest_of([self._derive_key(kind), form.name, _codes(form.name), tools])
 
     def _derive_key(self, kind: str) -> str:
         return digest_of([self._source_key, kind, plugins.versions(self._source.deriving.get(kind, ()))])

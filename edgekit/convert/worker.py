@@ -59,7 +59,7 @@ def _die_with_parent() -> None:
 
 def _lower(job: Job, stage: Callable[[str], None]) -> None:
     form: Format = plugins.load("format", str(job.format))()
-    plugins.require(form.distributions, extra=form.extra, purpose=f"The format {form.name}")
+    plugins.require(form.required(job.kind), extra=form.extra, purpose=f"The format {form.name}")
     stage("lowering")
     form.lower(_exported(job), Path(job.work))
 
@@ -94,7 +94,7 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
     assert job.recipe is not None
     work, source = Path(job.work), Path(str(job.source_folder))
     form: Format = plugins.load("format", job.recipe.format)()
-    tools = plugins.require(form.distributions, extra=form.extra, purpose=f"The format {form.name}")
+    tools = plugins.require(form.required(job.kind), extra=form.extra, purpose=f"The format {form.name}")
     precision = form.validate(job.recipe)
     facts = read_facts(source)
     calibration = calibration_of(job, facts, precision)

@@ -125,6 +125,7 @@ class Format(ABC):
         payload: name of the payload, a file or a folder.
         precisions: by name.
         distributions, extra: what must be installed, and the extra that installs it.
+        lowering: what must be installed besides, by the kind of export that is read.
         options: the options that a recipe may give, by name, with their descriptions.
         compiled: whether a recipe may name a target triple.
         parts: modules and packages (import names) whose code belongs to it, for the cache.
@@ -137,6 +138,7 @@ class Format(ABC):
     payload: ClassVar[str]
     precisions: ClassVar[Mapping[str, Precision]]
     distributions: ClassVar[tuple[str, ...]] = ()
+    lowering: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     extra: ClassVar[str] = ""
     parts: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[Mapping[str, str]] = {}
@@ -189,6 +191,10 @@ class Format(ABC):
         named = {"inputs": list(bindings.inputs), "outputs": list(bindings.outputs)}
         version = runtime.probe().get("version")
         return runtime.load(str(payload), 1, named), f"{self.runtime} {version or ''}".strip()
+
+    def required(self, kind: str) -> tuple[str, ...]:
+        """The distributions that converting an export of this kind needs."""
+        return (*self.distributions, *self.lowering.get(kind, ()))
 
     def validate(self, recipe: Recipe) -> Precision:
         """The recipe's precision.

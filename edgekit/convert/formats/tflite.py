@@ -1,165 +1,253 @@
-"""TFLite (LiteRT): `.tflite` from PyTorch by way of litert-torch, quantized with ai-edge-quantizer.
+"""TFLite (LiteRT): `.tflite` from PyTorch by way of litert-torch, from a SavedModel by way of TensorFlow's converter,
+or from a `.tflite` file as it is; quantized with ai-edge-quantizer.
 
-`lower` makes the float32 flatbuffer, once. Every other precision is a post-training quantization of that file, so
-their workers need neither torch nor the converter. Weights are quantized per channel, symmetrically; the `int8`
-precision (W8A8) quantizes inputs and outputs as well, per tensor, with ranges from the calibration data.
+`lower` makes the float32 flatbuffer, once. Every other precision is a post-training quantization of that file
+(`edgekit.convert.tflite_quantization`), whatever it came from, so that their workers need neither torch nor TensorFlow.
+Weights are quantized per channel, symmetrically; the calibrated precisions quantize inputs and outputs as well, per
+tensor, with ranges from the calibration data.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Bindings
-from edgekit.convert.formats.base import Converted, Exported, Format, Precision
-from edgekit.convert.sources.base import PROGRAM
-from edgekit.errors import ConversionError
+from edgekit.convert import tflite_explain
+from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Precision, kept
+from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
+from edgekit.convert.sources.base import TFLITE as TFLITE_FILE
+from edgekit.convert.tflite_file import FlatBuffer
+from edgekit.convert.tflite_quantization import ACTIVATION_BITS, layers, observe, quantize
+from edgekit.errors import ConversionError, RecipeError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
     from edgekit.recipe import Recipe
+    from edgekit.specs import TensorSpec
 
 LOWERED = "float32.tflite"
+LAYOUT = "layout"
+AS_IS = "as-is"
+_UNQUANTIZED = ("float32", AS_IS)
 
 
 class TFLite(Format):
     """TensorFlow Lite flatbuffers."""
 
     name = "tflite"
-    accepts = ("torch-export",)
+    accepts = ("tflite", "saved-model", "torch-export")
     runtime = "litert"
     payload = "model.tflite"
-    distributions = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert")
+    distributions = ("ai-edge-quantizer", "ai-edge-litert")
+    lowering = {"torch-export": ("torch", "litert-torch"), "saved-model": ("tensorflow",)}  # noqa: RUF012
     extra = "tflite"
+    parts = ("edgekit.convert.tflite_explain", "edgekit.convert.tflite_file", "edgekit.convert.tflite_quantization")
+    options = {LAYOUT: '"NHWC": images of a PyTorch model are taken as NHWC instead of NCHW'}  # noqa: RUF012
+    mixed = True
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
-        "float32": Precision("as trained", 60.0, must_not_store=("int8", "float16")),
-        "float16": Precision("half-precision weights, float32 compute", 30.0, must_store=("float16",)),
-        "dynamic-int8": Precision(
-            "int8 weights per channel, activations quantized while running", 6.0, must_store=("int8",)
+        "float32": Precision("as trained", 60.0, must_not_store=("int8", "int4", "float16")),
+        "float16": Precision(
+            "half-precision weights, float32 compute", 30.0, must_store=("float16",), nearest=("float32",)
         ),
-        "weight-int8": Precision("int8 weights per channel, float32 compute", 6.0, must_store=("int8",)),
+        "dynamic-int8": Precision(
+            "int8 weights per channel, activations quantized while running",
+            6.0,
+            must_store=("int8",),
+            nearest=("weight-int8", "float16", "float32"),
+        ),
+        "weight-int8": Precision(
+            "int8 weights per channel, float32 compute", 6.0, must_store=("int8",), nearest=("float16", "float32")
+        ),
+        "weight-int4": Precision(
+            "int4 weights per channel (int8 where there is no 4-bit kernel), float32 compute",
+            6.0,
+            must_store=("int4",),
+            nearest=("weight-int8", "float16", "float32"),
+        ),
         "int8": Precision(
             "int8 weights per channel, int8 activations, calibrated (W8A8)",
             6.0,
             needs_calibration=True,
             must_store=("int8",),
+            nearest=("dynamic-int8", "weight-int8", "float16", "float32"),
         ),
+        "int16x8": Precision(
+            "int8 weights per channel, int16 activations, calibrated (W8A16)",
+            6.0,
+            needs_calibration=True,
+            must_store=("int8", "int16"),
+            nearest=("weight-int8", "float16", "float32"),
+        ),
+        AS_IS: Precision("a .tflite file as it is, whatever it holds", 60.0),
     }
 
-    def lower(self, exported: Exported, folder: Path) -> None:
-        import litert_torch
-        import torch
+    def __init__(self) -> None:
+        self._ranges: dict[tuple[Path, str], Any] = {}
+        """What calibration found, for the search of the accuracy budget, which quantizes one file many times."""
 
-        program = torch.export.load(exported.folder / PROGRAM)
-        arguments, keywords = program.example_inputs or ((), {})
-        litert_torch.convert(program.module(), arguments, keywords or None).export(str(folder / LOWERED))
+    def lower(self, exported: Exported, folder: Path) -> None:
+        if exported.kind == "tflite":
+            shutil.copyfile(exported.folder / TFLITE_FILE, folder / LOWERED)
+        elif exported.kind == "saved-model":
+            import tensorflow as tf
+
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(exported.folder / SAVED_MODEL))
+            (folder / LOWERED).write_bytes(converter.convert())
+        else:
+            _from_torch(exported, folder / LOWERED, channels_last=())
+        if len(FlatBuffer.read(folder / LOWERED).signatures) != 1 and exported.kind != "tflite":
+            raise ConversionError(
+                "The converter wrote more than one signature, or none.", remedy="Export the model with one forward."
+            )
+
+    def validate(self, recipe: Recipe) -> Precision:
+        precision = super().validate(recipe)
+        if recipe.options.get(LAYOUT, "NHWC") != "NHWC":
+            raise RecipeError(
+                f"{recipe}: the layout {recipe.options[LAYOUT]!r} is not one to convert to.",
+                remedy='Give "NHWC", or leave the option out to keep the layout of the model.',
+            )
+        return precision
 
     def convert(
         self,
-        exported: Exported,  # noqa: ARG002 - quantizing reads the lowered flatbuffer only
+        exported: Exported,
         lowered: Path,
         recipe: Recipe,
         calibration: Mapping[str, np.ndarray],
         payload: Path,
     ) -> Converted:
-        source = lowered / LOWERED
-        if recipe.precision == "float32":
+        file = FlatBuffer.read(lowered / LOWERED)
+        _refuse(exported, recipe, file)
+        if recipe.options.get(LAYOUT) is None:
+            return self._convert(exported, lowered / LOWERED, recipe, calibration, payload)
+        images = _images(exported, recipe)
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            source = Path(folder) / LOWERED
+            _from_torch(exported, source, channels_last=[exported.inputs.index(spec) for spec in images])
+            turned = {
+                spec.name: calibration[spec.name].transpose(0, 1, 3, 4, 2)
+                for spec in images
+                if spec.name in calibration
+            }
+            converted = self._convert(exported, source, recipe, {**calibration, **turned}, payload)
+        return Converted(converted.bindings, converted.notes, layouts={spec.name: "NHWC" for spec in images})
+
+    def _convert(
+        self, exported: Exported, source: Path, recipe: Recipe, calibration: Mapping[str, np.ndarray], payload: Path
+    ) -> Converted:
+        file = FlatBuffer.read(source)
+        bindings = _bindings(file, exported)
+        if recipe.precision in _UNQUANTIZED:
             shutil.copyfile(source, payload)
-        else:
-            payload.write_bytes(self._quantize(source, recipe.precision, calibration))
-        return Converted(_bindings(payload))
-
-    def _quantize(self, source: Path, precision: str, calibration: Mapping[str, np.ndarray]) -> bytes:
-        from ai_edge_quantizer import quantizer
-
-        recipe = _quantizer_recipe(precision)
-        tool = quantizer.Quantizer(str(source), recipe)
+            return Converted(bindings)
         ranges = None
-        if calibration:
-            names = _bindings(source).inputs
-            arrays = list(calibration.values())
-            samples = [
-                {name: array[k] for name, array in zip(names, arrays, strict=True)} for k in range(len(arrays[0]))
-            ]
-            ranges = _observed_ranges(source, recipe, {_signature(source): samples})
-        return bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)
+        if recipe.precision in ACTIVATION_BITS:
+            key = (source, recipe.precision)
+            if key not in self._ranges:
+                self._ranges[key] = observe(source, file, recipe.precision, _samples(bindings, exported, calibration))
+            ranges = self._ranges[key]
+        content, notes = quantize(source, file, recipe.precision, ranges, kept(recipe))
+        payload.write_bytes(content)
+        return Converted(bindings, notes)
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
-        counts = Counter(detail["dtype"].__name__ for detail in _interpreter(payload).get_tensor_details())
-        return dict(sorted(counts.items()))
+        return FlatBuffer.read(payload).stored_dtypes()
+
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+        if recipe.precision in (*_UNQUANTIZED, "float16"):
+            return ()
+        return tuple(layers(FlatBuffer.read(lowered / LOWERED)))
+
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+        return tflite_explain.explain(payload)
 
 
-def _observed_ranges(source: Path, recipe: Any, samples: Mapping[str, list[dict[str, np.ndarray]]]) -> Any:
-    """The smallest and largest value of every tensor over all calibration samples.
+def _from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) -> None:
+    """By way of litert-torch. The inputs of these numbers become NHWC."""
+    import litert_torch
+    import torch
 
-    `Quantizer.calibrate` keeps a moving average of each sample's range instead, which depends on the samples' order
-    and clips whatever lies beyond the average: digits_cnn came out at 15 dB, with logits cut at 14 of 23.
-    """
-    from ai_edge_quantizer import calibrator, recipe_manager
-    from ai_edge_quantizer.utils import qsv_utils
-
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(recipe)
-    observer = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    observer.calibrate(samples, manager)
-    return observer.get_model_qsvs()
-
-
-def _quantizer_recipe(precision: str) -> Any:
-    from ai_edge_quantizer import qtyping, recipe, recipe_manager
-
-    if precision == "dynamic-int8":
-        return recipe.dynamic_wi8_afp32()
-    if precision == "weight-int8":
-        return recipe.weight_only_wi8_afp32()
-    if precision == "int8":
-        return recipe.static_wi8_ai8()
-    manager = recipe_manager.RecipeManager()
-    manager.add_quantization_config(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-        op_config=qtyping.OpQuantizationConfig(
-            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
-            compute_precision=qtyping.ComputePrecision.FLOAT,
-            explicit_dequantize=True,
-        ),
-        algorithm_key=recipe.AlgorithmName.FLOAT_CASTING,
-    )
-    return manager.get_quantization_recipe()
-
-
-def _interpreter(path: Path) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def _signature(path: Path) -> str:
-    signatures = list(_interpreter(path).get_signature_list())
-    if len(signatures) != 1:
-        raise ConversionError(
-            f"The converter wrote {len(signatures)} signatures into {path.name}, where one was expected.",
-            remedy="Export the model with a single forward.",
+    program = torch.export.load(exported.folder / PROGRAM)
+    arguments, keywords = program.example_inputs or ((), {})
+    module = program.module()
+    if channels_last:
+        module = litert_torch.to_channel_last_io(module, args=list(channels_last))
+        arguments = tuple(
+            argument.permute(0, 2, 3, 1).contiguous() if i in channels_last else argument
+            for i, argument in enumerate(arguments)
         )
-    return str(signatures[0])
+    litert_torch.convert(module, arguments, keywords or None).export(str(path))
 
 
-def _bindings(path: Path) -> Bindings:
-    """litert-torch names inputs args_0, args_1, …, outputs output_0, …; the signature lists them unordered."""
-    signature = _interpreter(path).get_signature_list()[_signature(path)]
+def _refuse(exported: Exported, recipe: Recipe, file: FlatBuffer) -> None:
+    if recipe.precision == AS_IS and exported.kind != "tflite":
+        raise RefusedError(
+            f"{recipe} is for models that are .tflite files already.", remedy="Take tflite:float32 for this one."
+        )
+    if recipe.precision != AS_IS and (held := file.quantized_as) is not None:
+        raise RefusedError(
+            f"{recipe}: the file is quantized already: it holds {held} values. What was rounded away cannot be had "
+            "back, and quantizing it again would lose more.",
+            remedy="Take tflite:as-is, or start from the float32 model.",
+        )
 
-    def by_number(name: str) -> tuple[int, str]:
-        digits = name.rsplit("_", 1)[-1]
-        return (int(digits) if digits.isdigit() else 0, name)
 
-    return Bindings(
-        inputs=tuple(sorted(signature["inputs"], key=by_number)),
-        outputs=tuple(sorted(signature["outputs"], key=by_number)),
-    )
+def _images(exported: Exported, recipe: Recipe) -> list[TensorSpec]:
+    found = [spec for spec in exported.inputs if spec.layout == "NCHW"]
+    if exported.kind != "torch-export" or not found:
+        raise RefusedError(
+            f"{recipe}: no input of the model is an NCHW image that could be taken as NHWC.",
+            remedy="Declare layout='NCHW' in model.py if one is, else leave the option layout out.",
+        )
+    return found
+
+
+def _bindings(file: FlatBuffer, exported: Exported) -> Bindings:
+    """The payload's names in the model's order. The names of a SavedModel or a file are the model's own.
+
+    litert-torch makes names up (args_0, output_0, or from the keys of a dictionary); its graph keeps the order.
+
+    Raises:
+        ConversionError: what the graph has there is not what the model has, in number or size.
+    """
+    found = {side: file.named(side) for side in ("inputs", "outputs")}
+    names: dict[str, tuple[str, ...]] = {}
+    for side, specs in (("inputs", exported.inputs), ("outputs", exported.outputs)):
+        if exported.kind == "torch-export":
+            names[side] = tuple(name for name, _ in found[side])
+        else:
+            names[side] = tuple(spec.name for spec in specs)
+        tensors = dict(found[side])
+        sizes = [_elements(tensors[name].shape) if name in tensors else None for name in names[side]]
+        if sizes != [_elements(spec.shape) for spec in specs]:
+            has = ", ".join(f"{name} {tensor.shape}" for name, tensor in found[side])
+            wants = ", ".join(f"{spec.name} {spec.describe()}" for spec in specs)
+            raise ConversionError(f"The converter wrote the {side} {has}, where the model has {wants}.")
+    return Bindings(inputs=names["inputs"], outputs=names["outputs"])
+
+
+def _elements(shape: Sequence[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _samples(
+    bindings: Bindings, exported: Exported, calibration: Mapping[str, np.ndarray]
+) -> list[dict[str, np.ndarray]]:
+    """Sample by sample, by the names and in the dtypes that the file takes."""
+    import numpy as np
+
+    arrays = [calibration[spec.name] for spec in exported.inputs]
+    narrowed = [array.astype(np.int32) if array.dtype == np.int64 else array for array in arrays]
+    return [
+        {name: array[k] for name, array in zip(bindings.inputs, narrowed, strict=True)} for k in range(len(arrays[0]))
+    ]

@@ -55,7 +55,7 @@ def unsafe_operators(path: Path, shown: str) -> list[str]:
     command = [sys.executable, "-m", __name__, str(path)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     try:
-        done = subprocess.run(command, capture_output=True, env=environment, timeout=TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"{shown} could not be read within {TIMEOUT_S} s.", remedy="Save the model again, without its training."
