@@ -68,7 +68,11 @@ def _attention(  # noqa: PLR0913 - the operator has seven inputs
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Outputs: the result, the keys and values with the past before them, and the scores at the stage asked for."""
     flat = q.ndim == 3
-    q, k, v = _heads(q, node.get("q_num_heads")), _heads(k, node.get("kv_num_heads")), _heads(v, node.get("kv_num_heads"))
+    q, k, v = (
+        _heads(q, node.get("q_num_heads")),
+        _heads(k, node.get("kv_num_heads")),
+        _heads(v, node.get("kv_num_heads")),
+    )
     offsets = [0]
     if past_k is not None and past_v is not None:
         offsets = [past_k.shape[2]]
@@ -97,7 +101,9 @@ def _attention(  # noqa: PLR0913 - the operator has seven inputs
     wide = torch_dtype(node.get("softmax_precision", 0)) if node.get("softmax_precision", 0) else scores.dtype
     weights = functional.softmax(scores.to(wide), dim=-1).to(q.dtype)
     if bias is not None and (mask is not None or lengths is not None or min(offsets) < 0):
-        hidden = torch.amax(bias, dim=-1, keepdim=True) == _INFINITE  # a query that may see nothing answers zero, not NaN
+        hidden = (
+            torch.amax(bias, dim=-1, keepdim=True) == _INFINITE
+        )  # a query that may see nothing answers zero, not NaN
         weights = weights.masked_fill(hidden, 0.0)
     stages.append(weights)
     y = torch.matmul(weights, v)

@@ -36,7 +36,11 @@ def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None =
     full = [(n - 1) * s + r + m for n, s, r, m in zip(x.shape[2:], strides, reach, more, strict=True)]
     begin, end = _transposed_pads(node, list(x.shape[2:]), list(strides), full)
     group = node.get("group", 1)
-    if begin == end and all(m < max(s, d) for m, s, d in zip(more, strides, dilations, strict=True)) and min(begin) >= 0:
+    if (
+        begin == end
+        and all(m < max(s, d) for m, s, d in zip(more, strides, dilations, strict=True))
+        and min(begin) >= 0
+    ):
         return _TRANSPOSED[rank](x, weight, bias, strides, begin, more, group, dilations)
     y = _TRANSPOSED[rank](x, weight, None, strides, 0, 0, group, dilations)
     pads: list[int] = []
@@ -46,7 +50,9 @@ def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None =
     return y if bias is None else y + bias.reshape(1, -1, *[1] * rank)
 
 
-def _transposed_pads(node: Node, spatial: list[int], strides: list[int], full: list[int]) -> tuple[list[int], list[int]]:
+def _transposed_pads(
+    node: Node, spatial: list[int], strides: list[int], full: list[int]
+) -> tuple[list[int], list[int]]:
     """What is cut off at either end of the full result; `output_shape` and SAME fix the result's size instead."""
     rank, how = len(spatial), node.get("auto_pad", "NOTSET")
     if how == "VALID":

@@ -44,7 +44,8 @@ def _power(_node: Node, base: Tensor, exponent: Any) -> Tensor:
         return torch.pow(base.double(), exponent).to(base.dtype)
     if isinstance(exponent, float) and exponent.is_integer():
         exponent = int(exponent)
-    return torch.pow(base, exponent).to(base.dtype)
+    result = torch.pow(base, exponent)
+    return result if result.dtype == base.dtype else result.to(base.dtype)
 
 
 def _mean(_node: Node, *tensors: Tensor) -> Tensor:
@@ -77,7 +78,8 @@ def _is_infinite(node: Node, x: Tensor) -> Tensor:
 
 
 def _cast(node: Node, x: Tensor) -> Tensor:
-    return x.to(torch_dtype(node.get("to")))
+    dtype = torch_dtype(node.get("to"))
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _cast_like(_node: Node, x: Tensor, like: Tensor) -> Tensor:

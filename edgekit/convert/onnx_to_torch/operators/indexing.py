@@ -20,7 +20,7 @@ def _from_front(indices: Any, size: int) -> Tensor:
     if isinstance(indices, np.ndarray):
         whole = indices.astype(np.int64)
         return torch.from_numpy(np.where(whole < 0, whole + size, whole))
-    whole = indices.to(torch.int64)
+    whole = indices if indices.dtype == torch.int64 else indices.to(torch.int64)
     return torch.where(whole < 0, whole + size, whole)
 
 
@@ -84,7 +84,13 @@ def _scatter_nd(node: Node, x: Tensor, indices: Any, updates: Tensor) -> Tensor:
 
 def _grid_sample(node: Node, x: Tensor, grid: Tensor) -> Tensor:
     """torch's own; its modes had other names until opset 20."""
-    modes = {"linear": "bilinear", "cubic": "bicubic", "bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest"}
+    modes = {
+        "linear": "bilinear",
+        "cubic": "bicubic",
+        "bilinear": "bilinear",
+        "bicubic": "bicubic",
+        "nearest": "nearest",
+    }
     mode = modes[node.get("mode", "linear")]
     if x.ndim > 4 and mode == "bicubic":
         raise UnsupportedNodeError("cubic sampling of volumes")

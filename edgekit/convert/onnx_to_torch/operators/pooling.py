@@ -29,11 +29,12 @@ def _max_pool(node: Node, x: Tensor) -> Tensor:
         raise UnsupportedNodeError("the indices of the largest values (output 1)")
     window = _window(node, x)
     pool = _MAX[x.ndim - 2]
-    dtype, x = x.dtype, x if x.is_floating_point() else x.float()  # 8-bit integers are exact in float32
+    if not x.is_floating_point():  # 8-bit integers are exact in float32
+        return _max_pool(node, x.float()).to(x.dtype)
     if window.symmetric and all(2 * p <= k for p, k in zip(window.begin, window.kernel, strict=True)):
-        return pool(x, window.kernel, window.strides, window.begin, window.dilations).to(dtype)
+        return pool(x, window.kernel, window.strides, window.begin, window.dilations)
     padded = window.pad(x, float("-inf"))
-    return pool(padded, window.kernel, window.strides, 0, window.dilations).to(dtype)
+    return pool(padded, window.kernel, window.strides, 0, window.dilations)
 
 
 def _average_pool(node: Node, x: Tensor) -> Tensor:

@@ -145,9 +145,7 @@ def _resize(node: Node, x: Tensor, *inputs: np.ndarray | None) -> Tensor:
     return _crop_outside(_by_matrix(x, matrices), axes, moved, transform, node)
 
 
-def _nearest(
-    x: Tensor, axes: list[_Axis], moved: Sequence[int], transform: str, rounding: Any, node: Node
-) -> Tensor:
+def _nearest(x: Tensor, axes: list[_Axis], moved: Sequence[int], transform: str, rounding: Any, node: Node) -> Tensor:
     places = {}
     for i in moved:
         rounded = rounding(axes[i].coordinates(transform))

@@ -167,7 +167,9 @@ def _reverse_sequence(node: Node, x: Tensor, lengths: np.ndarray) -> Tensor:
     time, batch = node.get("time_axis", 0), node.get("batch_axis", 1)
     steps = np.arange(x.shape[time])
     turned = [np.where(steps < n, n - 1 - steps, steps) for n in ints(lengths)]
-    parts = [part.index_select(time, torch.from_numpy(order)) for part, order in zip(x.split(1, batch), turned, strict=True)]
+    parts = [
+        part.index_select(time, torch.from_numpy(order)) for part, order in zip(x.split(1, batch), turned, strict=True)
+    ]
     return torch.cat(parts, dim=batch)
 
 

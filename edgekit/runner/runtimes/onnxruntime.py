@@ -1,0 +1,107 @@
+"""ONNX Runtime on the CPU: `.onnx` on Linux, macOS, Windows, Android and iOS.
+
+Inputs and outputs are bound to memory once, so that `invoke` measures the run and no copying of arrays. `threads` are the
+threads within an operator; operators run one after the other. They do not spin while they wait: on a device
+somebody else needs the core.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NAME = "onnxruntime"
+PACKAGES = ("onnxruntime",)
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "float16": "float16",
+    "int8": "int8",
+    "uint8": "uint8",
+    "int16": "int16",
+    "uint16": "uint16",
+    "int32": "int32",
+    "uint32": "uint32",
+    "int64": "int64",
+    "uint64": "uint64",
+    "bool": "bool",
+}
+
+
+def probe() -> dict[str, Any]:
+    """Which package is used here, and its version."""
+    import onnxruntime
+
+    return {"package": "onnxruntime", "version": onnxruntime.__version__}
+
+
+def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
+    """A session over the file at `path`, with all of ONNX Runtime's optimisations, as an application would open it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only: warnings go to the protocol's streams
+    return Session(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), bindings)
+
+
+def _describe(tensor: Any) -> dict[str, Any]:
+    """ONNX keeps scales in the graph, not with its inputs and outputs: there is none to tell."""
+    found = re.match(r"tensor\((\w+)\)$", tensor.type)
+    if found is None or found.group(1) not in _DTYPES:
+        raise ValueError("%s is a %s: only tensors of numbers can be run" % (tensor.name, tensor.type))
+    if any(not isinstance(size, int) for size in tensor.shape):
+        raise ValueError("%s has the dynamic shape %s" % (tensor.name, tensor.shape))
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": _DTYPES[found.group(1)],
+        "scale": None,
+        "zero_point": None,
+    }
+
+
+def _in_order(tensors: Sequence[Any], names: Sequence[str], what: str) -> list[dict[str, Any]]:
+    by_name = {tensor.name: tensor for tensor in tensors}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise ValueError("the model has no %s %s, but %s" % (what, ", ".join(missing), ", ".join(by_name)))
+    return [_describe(by_name[name]) for name in names]
+
+
+class Session:
+    """One model, its tensors in the model's order, each with memory of its own."""
+
+    def __init__(self, session: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+        import numpy as np
+        import onnxruntime
+
+        self._session = session
+        self.inputs = _in_order(session.get_inputs(), bindings["inputs"], "input")
+        self.outputs = _in_order(session.get_outputs(), bindings["outputs"], "output")
+        self._binding = session.io_binding()
+        self._values: dict[str, list[Any]] = {"in": [], "out": []}
+        for side, tensors in (("in", self.inputs), ("out", self.outputs)):
+            for tensor in tensors:
+                memory = np.zeros(tensor["shape"], dtype=tensor["dtype"])
+                self._values[side].append(onnxruntime.OrtValue.ortvalue_from_numpy(memory))
+        for tensor, value in zip(self.inputs, self._values["in"]):
+            self._binding.bind_ortvalue_input(tensor["name"], value)
+        for tensor, value in zip(self.outputs, self._values["out"]):
+            self._binding.bind_ortvalue_output(tensor["name"], value)
+
+    def set_input(self, i: int, array: Any) -> None:
+        self._values["in"][i].update_inplace(array)
+
+    def invoke(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+    def get_output(self, i: int) -> Any:
+        return self._values["out"][i].numpy()
