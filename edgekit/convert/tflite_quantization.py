@@ -12,7 +12,7 @@ a kernel for it. What this adds to the quantizer's own recipes:
 - embeddings, which have no static kernel, store int8 rows that the look-up dequantizes;
 - depthwise convolutions keep float32 activations in `dynamic-int8`;
 - layers can be kept in floating point by name;
-- the file is packed anew: equal vectors, such as the zero points of symmetric weights, are written once.
+- the file is written anew, and smaller (`edgekit.convert.tflite_writing`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.tflite_writing import rewritten
 from edgekit.errors import ConversionError, RecipeError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def quantize(
     recipe, notes = _recipe(file, precision, keep)
     tool = quantizer.Quantizer(str(source), recipe)
     done = tool.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
-    return _packed(bytes(done.quantized_model)), notes
+    return rewritten(bytes(done.quantized_model)), notes
 
 
 def observe(source: Path, file: FlatBuffer, precision: str, samples: Sequence[Mapping[str, np.ndarray]]) -> Any:
@@ -92,19 +93,27 @@ def layers(file: FlatBuffer) -> dict[str, list[str]]:
     """The layers that can be kept, in the order of the graph: name to the scopes of its operators.
 
     A layer is an operator with weights, named by its output, and what follows it until the next one: keeping it leaves
-    no part of it quantized. What comes before the first belongs to the first.
+    no part of it quantized. The model's inputs, and what comes before the first layer, belong to the first; the
+    model's outputs to the last.
     """
+
+    def scope_of(indices: Sequence[int]) -> str:
+        """As ai_edge_quantizer's get_op_scope writes it."""
+        return "".join(f"{file.tensors[i].name};" for i in indices if i >= 0 and file.tensors[i].name)
+
     found: dict[str, list[str]] = {}
-    leading: list[str] = []
+    leading = [scope_of(file.inputs)]
     current: list[str] | None = None
     for operator in file.operators:
         names = [file.tensors[i].name for i in operator.outputs if i >= 0 and file.tensors[i].name]
-        scope = ";".join(names) + ";"  # as ai_edge_quantizer's get_op_scope writes it
+        scope = scope_of(operator.outputs)
         if operator.kind in _WEIGHTED and names and any(_is_weight(file, i) for i in operator.inputs[:2]):
             current = found.setdefault(names[0], [])
             current.extend(leading)
             leading = []
         (leading if current is None else current).append(scope)
+    if current is not None:
+        current.append(scope_of(file.outputs))
     return found
 
 
@@ -178,41 +187,3 @@ def _signatures(source: Path) -> list[str]:
     from ai_edge_litert.interpreter import Interpreter
 
     return list(Interpreter(model_path=str(source), num_threads=1).get_signature_list())
-
-
-def _packed(content: bytes) -> bytes:
-    """The same model with equal vectors written once, ranges of calibration left out, and weights at 16 bytes.
-
-    The zero points of symmetric weights are one int64 per channel, all zero, for weights and biases alike: 5 % of
-    mobilenet_v2 in int8. The alignment is what the schema asks for (`force_align`), and Python's packer leaves out.
-    """
-    import flatbuffers
-    import numpy as np
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for buffer in model.buffers:
-        if buffer.offset > 1:  # the quantizer writes large models' weights behind the flatbuffer
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    weights = {id(buffer.data) for buffer in model.buffers if isinstance(buffer.data, np.ndarray)}
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            if tensor.quantization is not None:
-                tensor.quantization.min = tensor.quantization.max = None
-
-    class Sharing(flatbuffers.Builder):  # type: ignore[misc]  # untyped
-        written: dict[tuple[str, bytes], int]
-
-        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802 - the builder's own name
-            key = (x.dtype.str, x.tobytes())
-            if key not in self.written:
-                if id(x) in weights:
-                    self.Prep(16, x.nbytes)
-                self.written[key] = super().CreateNumpyVector(x)
-            return self.written[key]
-
-    builder = Sharing(len(content))
-    builder.written = {}
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())

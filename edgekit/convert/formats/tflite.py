@@ -21,6 +21,7 @@ from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
 from edgekit.convert.sources.base import TFLITE as TFLITE_FILE
 from edgekit.convert.tflite_file import FlatBuffer
 from edgekit.convert.tflite_quantization import ACTIVATION_BITS, layers, observe, quantize
+from edgekit.convert.tflite_writing import module_path, rewritten
 from edgekit.errors import ConversionError, RecipeError, RefusedError
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ class TFLite(Format):
     distributions = ("ai-edge-quantizer", "ai-edge-litert")
     lowering = {"torch-export": ("torch", "litert-torch"), "saved-model": ("tensorflow",)}  # noqa: RUF012
     extra = "tflite"
-    parts = ("edgekit.convert.tflite_explain", "edgekit.convert.tflite_file", "edgekit.convert.tflite_quantization")
+    parts = (
+        "edgekit.convert.tflite_explain",
+        "edgekit.convert.tflite_file",
+        "edgekit.convert.tflite_quantization",
+        "edgekit.convert.tflite_writing",
+    )
     options = {LAYOUT: '"NHWC": images of a PyTorch model are taken as NHWC instead of NCHW'}  # noqa: RUF012
     mixed = True
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
@@ -184,6 +190,7 @@ def _from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) ->
             for i, argument in enumerate(arguments)
         )
     litert_torch.convert(module, arguments, keywords or None).export(str(path))
+    path.write_bytes(rewritten(path.read_bytes(), rename=module_path))
 
 
 def _refuse(exported: Exported, recipe: Recipe, file: FlatBuffer) -> None:
