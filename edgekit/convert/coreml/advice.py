@@ -35,7 +35,7 @@ def general_advice(counts: Mapping[str, int], *, float16: bool) -> tuple[str, ..
     casts = counts.get("cast", 0)
     if float16 and casts:
         advice.append(
-            f"{casts} cast(s), most of them at the inputs and outputs, which are float32 for the model's sake: a caller "
-            "that has float16 data could save them."
+            f"{casts} cast(s), most of them at the inputs and outputs, which are float32 as the model has them. "
+            "A caller that has float16 data could save them."
         )
     return tuple(advice)

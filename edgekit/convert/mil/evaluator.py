@@ -10,17 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from edgekit.convert.mil.operators import table
+from edgekit.convert.mil.operators import CONTROL_FLOW, table
 from edgekit.convert.mil.values import Tensor, narrow, to_numpy, wide
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
-
-    import numpy as np
 
     from edgekit.convert.mil.program import Program
 
@@ -39,6 +38,15 @@ class _Read:
 
 
 @dataclass(frozen=True)
+class _Result:
+    """What the program declares of an operator's output; `shape` is None where it is not fixed."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
 class _Block:
     """Operators in order; `inputs` and `outputs` are those of a nested block."""
 
@@ -53,7 +61,7 @@ class _Step:
 
     kind: str
     arguments: dict[str, Any]
-    outputs: tuple[tuple[str, str], ...]
+    outputs: tuple[_Result, ...]
     blocks: tuple[_Block, ...]
     forget: tuple[str, ...]
 
@@ -100,11 +108,13 @@ class Evaluator:
 
     def _run(self, block: _Block, scope: Scope, observe: Observer | None) -> None:
         for step in block.steps:
-            for (name, dtype), result in zip(step.outputs, self._results(step, scope, observe), strict=True):
-                # A list of tensors (`make_list`) was rounded element by element.
-                scope[name] = result if isinstance(result, list) else narrow(result, dtype)
-                if observe is not None and isinstance(result, torch.Tensor):
-                    observe(name, scope[name])
+            for declared, result in zip(step.outputs, self._results(step, scope, observe), strict=True):
+                if isinstance(result, list):  # of tensors, from `make_list`: rounded element by element
+                    scope[declared.name] = result
+                    continue
+                scope[declared.name] = _checked(narrow(result, declared.dtype), declared, step.kind)
+                if observe is not None:
+                    observe(declared.name, scope[declared.name])
             for name in step.forget:
                 scope.pop(name, None)
 
@@ -116,12 +126,12 @@ class Evaluator:
             return self._loop(step, arguments["loop_vars"], scope, observe)
         return self._apply(step.kind, arguments, step.outputs)
 
-    def _apply(self, kind: str, arguments: dict[str, Any], outputs: tuple[tuple[str, str], ...]) -> tuple[Any, ...]:
+    def _apply(self, kind: str, arguments: dict[str, Any], outputs: tuple[_Result, ...]) -> tuple[Any, ...]:
         try:
             results = self._functions[kind](**arguments)
         except Exception as error:  # whatever torch says is of use only with the operator's name
             raise ConversionError(
-                f"The MIL evaluator failed at {kind} {outputs[0][0]!r}: {type(error).__name__}: {error}",
+                f"The MIL evaluator failed at {kind} {outputs[0].name!r}: {type(error).__name__}: {error}",
                 remedy="Report it with the log: this is a bug of the evaluator or of the converter.",
             ) from error
         return results if isinstance(results, tuple) else (results,)
@@ -144,7 +154,7 @@ class Evaluator:
             self._run(body, scope, observe)
             values = [_resolve(value, scope) for value in body.outputs]
         raise ConversionError(
-            f"The loop {step.outputs[0][0]!r} did not end within {MAX_ITERATIONS} iterations.",
+            f"The loop {step.outputs[0].name!r} did not end within {MAX_ITERATIONS} iterations.",
             remedy="Check the model's loop condition.",
         )
 
@@ -160,17 +170,17 @@ class Evaluator:
         last = _last_uses(block, keep)
         steps = []
         for operation in block.operations:
-            outputs = tuple((variable.name, dtype_of(variable)) for variable in operation.outputs)
+            outputs = tuple(_declared(variable) for variable in operation.outputs)
             if operation.op_type == "const":
-                constants[outputs[0][0]] = _constant(operation.outputs[0].val)
+                constants[outputs[0].name] = _constant(operation.outputs[0].val)
                 continue
             arguments = {name: _bound(value, constants) for name, value in operation.inputs.items()}
             if operation.op_type.startswith("constexpr_"):
                 expanded = zip(outputs, self._apply(operation.op_type, arguments, outputs), strict=True)
-                constants.update({name: narrow(value, dtype) for (name, dtype), value in expanded})
+                constants.update({result.name: narrow(value, result.dtype) for result, value in expanded})
                 continue
             blocks = tuple(self._planned(inner, constants, frozenset()) for inner in operation.blocks)
-            steps.append(_Step(operation.op_type, arguments, outputs, blocks, last.get(outputs[0][0], ())))
+            steps.append(_Step(operation.op_type, arguments, outputs, blocks, last.get(outputs[0].name, ())))
         inputs = () if hasattr(block.inputs, "items") else tuple(variable.name for variable in block.inputs)
         return _Block(tuple(steps), inputs, tuple(_bound(variable, constants) for variable in block.outputs))
 
@@ -182,6 +192,24 @@ def dtype_of(variable: Any) -> str:
     if types.is_list(variable.sym_type):
         return "list"
     return str(types.builtin_to_string(variable.dtype))
+
+
+def _declared(variable: Any) -> _Result:
+    dtype = dtype_of(variable)
+    if dtype == "list" or not all(isinstance(size, (int, np.integer)) for size in variable.shape):
+        return _Result(variable.name, dtype, None)
+    return _Result(variable.name, dtype, tuple(int(size) for size in variable.shape))
+
+
+def _checked(value: Tensor, declared: _Result, kind: str) -> Tensor:
+    """The value, if it has the shape that the program declares: Core ML would refuse to compile any other."""
+    if declared.shape is not None and tuple(value.shape) != declared.shape and kind not in CONTROL_FLOW:
+        raise ConversionError(
+            f"The MIL evaluator computed {kind} {declared.name!r} with shape {tuple(value.shape)}, where the program "
+            f"declares {declared.shape}.",
+            remedy="Report it with the log: this is a bug of the evaluator or of the converter.",
+        )
+    return value
 
 
 def _constant(value: Any) -> Any:

@@ -64,7 +64,7 @@ def narrow(tensor: Tensor, dtype: str) -> Tensor:
 def to_numpy(tensor: Tensor, dtype: str) -> np.ndarray:
     """A value in the dtype that the program declares, sub-byte ones as bytes."""
     name = NUMPY.get(dtype) or (dtype if BITS[dtype] >= 8 else ("uint8" if dtype.startswith("u") else "int8"))
-    return np.ascontiguousarray(tensor.numpy().astype(name))
+    return np.array(tensor.numpy(), dtype=name, order="C")
 
 
 def ints(tensor: Tensor | Iterable[int]) -> list[int]:
