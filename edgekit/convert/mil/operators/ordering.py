@@ -51,7 +51,7 @@ def cumsum(
 
 def _sorted(x: Tensor, axis: Tensor | None, ascending: Tensor | None) -> tuple[Tensor, Tensor]:
     at = -1 if axis is None else ints(axis)[0]
-    values, indices = torch.sort(x, at, descending=not (ascending is not None and bool(ascending)), stable=True)
+    values, indices = torch.sort(x, dim=at, descending=not (ascending is not None and bool(ascending)), stable=True)
     return values, indices
 
 
