@@ -1,0 +1,153 @@
+"""TVM: a shared library with the model's kernels compiled for one kind of processor, from PyTorch or ONNX.
+
+`lower` does what is the same for every processor: the import. `convert` chooses kernels and schedules for the triple's
+registers (`edgekit.convert.tvm`), compiles and links. The library holds code, weights and a description of its inputs
+and outputs; the device needs TVM's runtime (5 MB), not TVM.
+
+Weights are stored as float32, float16 or int8 and computed with in float32. A library for another kind of processor
+cannot run here: the proof runs a stand-in, the same kernels with the same tiles compiled for this machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Bindings
+from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Operator, Precision
+from edgekit.convert.sources.base import ONNX, PROGRAM
+from edgekit.errors import RecipeError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from edgekit.recipe import Recipe
+
+CPU = "cpu"
+LOWERED = "model.json"
+_STORED = {"float32": "float32", "float16": "float16", "weight-int8": "int8"}
+
+
+class TVM(Format):
+    """Apache TVM, compiled ahead of time for a CPU."""
+
+    name = "tvm"
+    accepts = ("torch-export", "onnx")
+    runtime = "tvm"
+    payload = "model.so"
+    distributions = ("apache-tvm",)
+    lowering = {"torch-export": ("torch",), "onnx": ("onnx",)}  # noqa: RUF012
+    extra = "tvm"
+    parts = ("edgekit.convert.tvm",)
+    compiled = True
+    options = {  # noqa: RUF012
+        CPU: "the processor, in LLVM's words (cortex-a72, skylake-avx512); native is this machine's own. Without it: "
+        "the least that devices of the triple have in common (x86-64-v3, generic, cortex-a7)"
+    }
+    precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
+        "float32": Precision("as trained", 60.0, must_not_store=("int8", "float16")),
+        "float16": Precision(
+            "half-precision weights, float32 compute", 30.0, must_store=("float16",), nearest=("float32",)
+        ),
+        "weight-int8": Precision(
+            "int8 weights per channel, float32 compute", 6.0, must_store=("int8",), nearest=("float16", "float32")
+        ),
+        "int8": Precision(
+            "int8 activations: refused, see docs/tvm.md",
+            6.0,
+            must_store=("int8",),
+            nearest=("weight-int8", "float16", "float32"),
+        ),
+    }
+
+    def __init__(self) -> None:
+        self._folder: Any = None
+        """Where the stand-in lies, until the proof has run it."""
+
+    def validate(self, recipe: Recipe) -> Precision:
+        precision = super().validate(recipe)
+        if not isinstance(recipe.options.get(CPU, ""), str):
+            raise RecipeError(f"{recipe}: the option {CPU} must be a processor's name.", remedy="Mend the recipe.")
+        from edgekit.convert.tvm.machine import canonical_triple
+
+        canonical_triple(recipe.triple)
+        return precision
+
+    def lower(self, exported: Exported, folder: Path) -> None:
+        import tvm
+
+        from edgekit.convert.tvm.importing import from_onnx, from_torch_export
+
+        if exported.kind == "onnx":
+            module = from_onnx(exported.folder / ONNX)
+        else:
+            module = from_torch_export(exported.folder / PROGRAM)
+        (folder / LOWERED).write_text(tvm.ir.save_json(module))
+
+    def convert(
+        self,
+        exported: Exported,  # noqa: ARG002 - the lowered module has all of it
+        lowered: Path,
+        recipe: Recipe,
+        calibration: Mapping[str, np.ndarray],  # noqa: ARG002 - no precision reads any
+        payload: Path,
+    ) -> Converted:
+        if recipe.precision not in _STORED:
+            raise RefusedError(
+                f"{recipe}: the tvm format computes in float32 only. TVM has no integer kernels that are faster on "
+                "CPUs without tuning, and its importer turns a quantized graph back to floating point.",
+                remedy="Take tvm:weight-int8, which is as small, or tflite:int8.",
+            )
+        import tvm
+
+        from edgekit.convert.tvm import compile_module
+        from edgekit.convert.tvm.linking import link
+        from edgekit.convert.tvm.machine import canonical_triple, machine_for
+
+        module = tvm.ir.load_json((lowered / LOWERED).read_text())
+        machine = machine_for(recipe.triple, recipe.options.get(CPU))
+        compiled = compile_module(module, machine, _STORED[recipe.precision])
+        notes = [f"Compiled for {machine.triple}, processor {machine.cpu}: {machine.needs}."]
+        notes.append(f"Linked with {link(compiled.build(machine), machine.triple, payload)}.")
+        stand_in = None
+        if machine.triple != canonical_triple(None):
+            here = machine.imitated()
+            self._folder = tempfile.TemporaryDirectory(prefix="edgekit-tvm-")
+            stand_in = Path(self._folder.name) / payload.name
+            link(compiled.build(here), here.triple, stand_in)
+            notes.append(
+                f"Proven by a stand-in: the same kernels with the same tiles, compiled for {here.triple}. The code for "
+                f"{machine.triple} itself did not run on this machine; `edgekit verify` on the device proves it."
+            )
+        names = Bindings(
+            inputs=tuple(tensor["name"] for tensor in compiled.inputs),
+            outputs=tuple(tensor["name"] for tensor in compiled.outputs),
+        )
+        return Converted(names, notes=tuple(notes), stand_in=stand_in)
+
+    def stored_dtypes(self, payload: Path) -> dict[str, int]:
+        from edgekit.convert.tvm.description import is_description, stored_tensors
+
+        counts = Counter(dtype for dtype, _, first in stored_tensors(payload) if not is_description(dtype, first))
+        return dict(sorted(counts.items()))
+
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+        from edgekit.convert.tvm.description import read_description
+        from edgekit.convert.tvm.schedules import DEFAULT
+
+        kernels = read_description(payload)["kernels"]
+        total = sum(kernel["flops"] * kernel["count"] for kernel in kernels) or 1.0
+        operators = tuple(
+            Operator(
+                kernel["name"],
+                kernel["count"],
+                f"{kernel['schedule']}, {100 * kernel['flops'] * kernel['count'] / total:.1f} % of the operations",
+                f"on one thread, not vectorised by us: {kernel['because']}" if kernel["schedule"] == DEFAULT else "",
+            )
+            for kernel in kernels
+        )
+        return Explanation(operators, because="a compiled module has no delegate")

@@ -1,0 +1,178 @@
+"""From the operators of a simplified graph to the kernels that have schedules of their own.
+
+What is not named here is legalised by TVM, and scheduled by what its loops look like.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.convert.tvm import kernels, tiles
+from edgekit.convert.tvm.graph import Rewriter, constant, constant_value, dtype_of, op_name, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgekit.convert.tvm.machine import Machine
+    from edgekit.convert.tvm.storage import Storage
+
+LARGEST_WINDOW = 49
+"""A window of 7×7 is still written out; a larger one is left to TVM."""
+_FUSABLE = {"op_pattern": 4}
+"""TVM's kOutEWiseFusable: elementwise operators that follow are fused into the kernel."""
+
+
+def lower(module: Any, machine: Machine, storage: Storage) -> Any:
+    """The module with kernels for convolutions, products, pooling, softmax and layer normalisation.
+
+    Args:
+        module: simplified, channels last, its views sunk.
+        machine: chooses the tiles.
+        storage: in which dtype weights are stored.
+    """
+    return Rewriter(lambda rewriter, call: _rule(rewriter, call, machine, storage)).run(module)
+
+
+def _rule(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+    name = op_name(call)
+    if name == "matmul":
+        return _product(rewriter, call, machine, storage)
+    if name == "nn.conv2d":
+        return _convolution(rewriter, call, machine, storage)
+    if name == "nn.pad":
+        return _padding(rewriter, call)
+    if name == "nn.max_pool2d":
+        return _max_pooling(rewriter, call)
+    if name == "nn.softmax":
+        return _softmax(rewriter, call)
+    if name == "nn.layer_norm":
+        return _layer_norm(rewriter, call)
+    if name == "take":
+        return storage.table(rewriter, call)
+    return None
+
+
+def _kernel(rewriter: Rewriter, compute: Callable[..., Any], *arguments: Any) -> Any:
+    """Emits a call of a kernel; `arguments` are what is no constant of Python's."""
+    return rewriter.builder.emit_te(compute, *arguments, primfunc_name_hint=compute.__name__, primfunc_attrs=_FUSABLE)
+
+
+def _product(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+    a, b = call.args
+    left, right, weight = shape_of(a), shape_of(b), constant_value(b)
+    if left is None or right is None or dtype_of(a) != "float32" or dtype_of(b) != "float32":
+        return None
+    if len(left) == 3 and len(right) == 3:
+        tile = tiles.choose(left[1], right[2], machine)
+
+        def batched_product(x: Any, y: Any) -> Any:
+            return kernels.batched_product(x, y, (tile.rows, tile.vectors, tile.lanes))
+
+        return _kernel(rewriter, batched_product, a, b)
+    if len(left) != 2 or len(right) != 2:
+        return None
+    tile = tiles.choose(left[0], right[1], machine)
+    sizes = (tile.rows, tile.vectors, tile.lanes)
+    if weight is None:
+        return None
+    stored, scale = storage.weight(weight)
+
+    def product(x: Any, w: Any) -> Any:
+        return kernels.product(x, w, right[1], sizes)
+
+    y = _kernel(rewriter, product, a, constant(kernels.pack(stored, tile.columns)))
+    return _scaled(rewriter, y, scale)
+
+
+def _scaled(rewriter: Rewriter, y: Any, scale: np.ndarray | None) -> Any:
+    from tvm import relax
+
+    return y if scale is None else relax.op.multiply(rewriter.emit(y), constant(scale))
+
+
+def _convolution(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+    x, weight = call.args
+    given, kernel, shape, data = call.attrs, constant_value(weight), shape_of(call), shape_of(x)
+    if kernel is None or shape is None or data is None or given["data_layout"] != "NHWC" or kernel.dtype != np.float32:
+        return None
+    groups = int(given["groups"])
+    strides, dilation = ([int(step) for step in given[name]] for name in ("strides", "dilation"))
+    top, left, bottom, right = (int(size) for size in given["padding"])
+    kernel_h, kernel_w, depth, outputs = kernel.shape
+    if groups == data[3] == outputs and depth == 1 and kernel_h * kernel_w <= LARGEST_WINDOW:
+        stored, scale = storage.weight(kernel[:, :, 0])
+
+        def depthwise(pixels: Any, w: Any) -> Any:
+            return kernels.depthwise(pixels, w, shape, strides, (top, left), dilation)
+
+        return _scaled(rewriter, _kernel(rewriter, depthwise, x, constant(stored)), scale)
+    if top or left or bottom or right:
+        x = _padded(rewriter, x, (0, top, left, 0), (0, bottom, right, 0), 0.0)
+    each = outputs // groups
+    tile = tiles.choose(shape[2], each, machine)
+    stored, scale = storage.weight(kernel)
+    packed = np.concatenate([kernels.pack(stored[..., g * each : (g + 1) * each], tile.columns) for g in range(groups)])
+    sizes = (tile.rows, tile.vectors, tile.lanes)
+
+    def convolution(pixels: Any, w: Any) -> Any:
+        return kernels.convolution(pixels, w, shape, strides, dilation, groups, sizes)
+
+    y = _kernel(rewriter, convolution, x, constant(packed))
+    if groups > 1:
+        from tvm import relax
+
+        y = relax.op.reshape(rewriter.emit(y), shape)
+    return _scaled(rewriter, y, scale)
+
+
+def _padding(rewriter: Rewriter, call: Any) -> Any:
+    width = [int(size) for size in call.attrs["pad_width"]]
+    value = constant_value(call.args[1]) if len(call.args) > 1 else np.zeros(())
+    if value is None or call.attrs["pad_mode"] != "constant" or min(width) < 0 or shape_of(call) is None:
+        return None
+    return _padded(rewriter, call.args[0], width[0::2], width[1::2], float(value))
+
+
+def _padded(rewriter: Rewriter, x: Any, before: Sequence[int], after: Sequence[int], value: float) -> Any:
+    def padding(data: Any) -> Any:
+        return kernels.padding(data, before, after, value)
+
+    return rewriter.builder.emit_te(padding, x, primfunc_name_hint="padding")
+
+
+def _max_pooling(rewriter: Rewriter, call: Any) -> Any:
+    given, shape = call.attrs, shape_of(call)
+    kernel, strides, dilation, padding = (
+        [int(size) for size in given[name]] for name in ("pool_size", "strides", "dilation", "padding")
+    )
+    if given["layout"] != "NHWC" or shape is None or kernel[0] * kernel[1] > LARGEST_WINDOW:
+        return None
+
+    def max_pooling(x: Any) -> Any:
+        return kernels.max_pooling(x, shape, kernel, strides, padding[:2], dilation)
+
+    return _kernel(rewriter, max_pooling, call.args[0])
+
+
+def _softmax(rewriter: Rewriter, call: Any) -> Any:
+    shape = shape_of(call)
+    if shape is None or int(call.attrs["axis"]) % len(shape) != len(shape) - 1 or dtype_of(call) != "float32":
+        return None
+    return _kernel(rewriter, kernels.softmax, call.args[0])
+
+
+def _layer_norm(rewriter: Rewriter, call: Any) -> Any:
+    shape = shape_of(call)
+    x, gamma, beta = call.args
+    if shape is None or [int(axis) % len(shape) for axis in call.attrs["axes"]] != [len(shape) - 1]:
+        return None
+    epsilon = float(call.attrs["epsilon"])
+    if not (call.attrs["center"] and call.attrs["scale"]) or dtype_of(call) != "float32":
+        return None
+
+    def layer_norm(values: Any, g: Any, b: Any) -> Any:
+        return kernels.layer_norm(values, g, b, epsilon)
+
+    return _kernel(rewriter, layer_norm, x, gamma, beta)
