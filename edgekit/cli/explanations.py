@@ -33,8 +33,10 @@ def print_budget(outcome: Outcome) -> None:
             "–" if trial.drop is None else output.metric(trial.drop, manifest.accuracy.unit),
             verdict,
         ])  # fmt: skip
-    columns = ["tried", "size", "SNR", manifest.accuracy.metric or "metric", "drop", f"budget {budget.max_drop}"]
-    output.print_table(f"{budget.wanted} within {budget.max_drop}", columns, rows, right="|".join(columns[1:5]))
+    columns = ["tried", "size", "SNR", manifest.accuracy.metric or "metric", "drop", "budget"]
+    output.print_table(
+        f"{budget.wanted} within {budget.max_drop}", columns, rows, right="|".join(columns[1:5]), titled=True
+    )
     _print_layers(budget, frozenset(manifest.recipe.options.get("keep", ())))
 
 
@@ -46,7 +48,7 @@ def _print_layers(budget: Budget, kept: frozenset[str]) -> None:
         [str(i + 1), layer.layer, output.decibel(layer.snr_db, exact=True), "kept" if layer.layer in kept else ""]
         for i, layer in enumerate(shown)
     ]
-    output.print_table("layers, the worst first", ["", "quantized alone", "SNR", ""], rows, right="|SNR")
+    output.print_table("layers, the worst first", ["", "quantized alone", "SNR", ""], rows, right="|SNR", titled=True)
     if len(budget.layers) > len(shown):
         output.console().print(f"[dim]and {len(budget.layers) - len(shown)} more; the manifest has all[/]")
 
@@ -58,7 +60,8 @@ def print_explanation(outcome: Outcome) -> None:
         return
     rows = [[operator.name, str(operator.count), operator.runs, operator.advice] for operator in told.operators]
     columns = ["operator", "count", "runs", "advice"]
-    output.print_table(f"{outcome.recipe}, operator by operator", columns, rows, right="count", droppable="advice")
+    title = f"{outcome.recipe}, operator by operator"
+    output.print_table(title, columns, rows, right="count", droppable="advice", titled=True)
     out = output.console()
     if told.partitions is not None:
         out.print(f"partitions of the delegate: {told.partitions}")

@@ -64,12 +64,13 @@ def print_error(error: EdgeKitError, *, as_json: bool) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "", droppable: str = ""
-) -> None:
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "", droppable: str = "",
+    titled: bool = False,
+) -> None:  # fmt: skip
     """Prints a table.
 
     Args:
-        title: above the table, left out when piped.
+        title: above the table, left out when piped unless `titled`: one of several tables needs its name.
         columns: their headings.
         rows: one string or rich Text a cell.
         right: headings of right-aligned columns, separated by "|".
@@ -77,6 +78,8 @@ def print_table(
     """
     out = console()
     cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    if titled and not sys.stdout.isatty():
+        out.print(Text(f"\n{title}"))
     dropped: list[str] = []
     for candidate in ["", *droppable.split("|")]:
         if candidate:
