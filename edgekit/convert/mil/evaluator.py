@@ -196,7 +196,8 @@ def dtype_of(variable: Any) -> str:
 
 def _declared(variable: Any) -> _Result:
     dtype = dtype_of(variable)
-    if dtype == "list" or not all(isinstance(size, (int, np.integer)) for size in variable.shape):
+    # A size may be a symbol; of a topk that takes all elements it is -1.
+    if dtype == "list" or not all(isinstance(size, (int, np.integer)) and size >= 0 for size in variable.shape):
         return _Result(variable.name, dtype, None)
     return _Result(variable.name, dtype, tuple(int(size) for size in variable.shape))
 
