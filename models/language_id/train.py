@@ -2,7 +2,7 @@
 
     python models/language_id/train.py [--out weights.npz] [--steps 1200]
 
-Takes about four minutes on one core. Every batch is drawn anew from the names to train on; the held-out ones are read
+Takes about three minutes on one core. Every batch is drawn anew from the names to train on; the held-out ones are read
 once, at the end, for the figures that are printed: the accuracy on `evaluation()`, and what is taken for what. Seeded
 and on one thread: one machine, one PyTorch and one Babel give the same weights bit by bit.
 """
