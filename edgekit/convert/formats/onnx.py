@@ -1,8 +1,9 @@
 """ONNX: `.onnx`, for ONNX Runtime and everything else that reads it.
 
-From an ONNX source the graph itself is taken, from PyTorch what `torch.onnx.export` makes of the `torch.export` program. `lower`
-cleans it and, for the precisions that change weights, writes it a second time with constants folded and batch normalisations
-merged into convolutions (ONNX Runtime's basic optimisations). Inputs and outputs bear the model's own names.
+From an ONNX source the graph itself is taken, from PyTorch what `torch.onnx.export` makes of the `torch.export`
+program. `lower` cleans it and, for the precisions that change weights, writes it a second time with constants folded
+and batch normalisations merged into convolutions (ONNX Runtime's basic optimisations). Inputs and outputs bear the
+model's own names.
 """
 
 from __future__ import annotations
@@ -79,10 +80,7 @@ class Onnx(Format):
 
         from edgekit.convert.onnx_model import cleaning, shaping
 
-        if exported.kind == "onnx":
-            model = onnx.load(exported.folder / MODEL)
-        else:
-            model = _exported_by_torch(exported)
+        model = onnx.load(exported.folder / MODEL) if exported.kind == "onnx" else _exported_by_torch(exported)
         shaping.call(model, [spec.name for spec in exported.inputs], [spec.name for spec in exported.outputs])
         model = cleaning.clean(model)
         cleaning.save(model, folder / FLOAT32)
@@ -163,7 +161,7 @@ class Onnx(Format):
 
 
 def _exported_by_torch(exported: Exported) -> Any:
-    """The `torch.export` program as ONNX. The exporter's own names of values are kept; `lower` renames the outer ones."""
+    """The `torch.export` program as ONNX, its values named by the exporter; `lower` renames the outer ones."""
     import torch
 
     plugins.require(("torch",), extra="torch", purpose="The format onnx, of a PyTorch model,")

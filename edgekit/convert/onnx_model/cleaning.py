@@ -1,7 +1,8 @@
 """Equal models make equal bytes, and tell nothing of the machine that they were exported on.
 
 Exporters write stack traces with paths, doc strings, names of tools and unnamed nodes. All that goes; every node gets
-a name, because the accuracy budget and reports name layers by it; what no output depends on is dropped; shapes are inferred.
+a name, because the accuracy budget and reports name layers by it; what no output depends on is dropped; shapes are
+inferred.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgekit.convert.onnx_model.reading import graph_nodes, subgraphs
+from edgekit.errors import ConversionError
 
 PRODUCER = "edgekit"
 
@@ -28,6 +30,7 @@ def clean(model: Any) -> Any:
         function.ClearField("doc_string")
         function.ClearField("metadata_props")
         _clean_nodes(function.node)
+    _sort(result.graph)
     _drop_unused(result.graph)
     _drop_unused_domains(result)
     constants = {tensor.name for tensor in result.graph.initializer}
@@ -73,6 +76,32 @@ def reads(node: Any) -> set[str]:
         for child in inner.node:
             names |= reads(child)
     return names
+
+
+def _sort(graph: Any) -> None:
+    """Puts every node after those that it reads, and otherwise leaves their order. Some tools append nodes at the end.
+
+    Raises:
+        ConversionError: nodes wait for each other.
+    """
+    made_here = {name for node in graph.node for name in node.output}
+    there: set[str] = {""}
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        left = []
+        for node in waiting:
+            if all(name in there or name not in made_here for name in reads(node)):
+                ordered.append(node)
+                there.update(node.output)
+            else:
+                left.append(node)
+        if len(left) == len(waiting):
+            raise ConversionError(
+                f"The graph goes in a circle at node {left[0].name!r}.", remedy="Export the model anew."
+            )
+        waiting = left
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def _drop_unused(graph: Any) -> None:

@@ -1,4 +1,5 @@
-"""What ONNX Runtime makes of a model: which operators it fuses, which run on integers, which between dequantize and quantize.
+"""What ONNX Runtime makes of a model: which operators it fuses, which run on integers, which between dequantize and
+quantize.
 
 Read from the graph that ONNX Runtime itself writes after its optimisations, except those that lay data out for one CPU.
 """
@@ -83,7 +84,9 @@ def _order(item: tuple[tuple[str, str], int]) -> tuple[int, str]:
 
 def _advice(name: str, runs: str) -> str:
     if runs == SIMULATED:
-        return f"{name} has no integer kernel here: keep its layer in float32 if it costs accuracy, since it gains no time"
+        return (
+            f"{name} has no integer kernel here: keep its layer in float32 if it costs accuracy, since it gains no time"
+        )
     if name == "ConvInteger":
         return "slow on CPUs: int8 is faster, and float32 convolutions often are, too"
     return ""
@@ -92,8 +95,6 @@ def _advice(name: str, runs: str) -> str:
 def _overall(counts: Counter[tuple[str, str]]) -> tuple[str, ...]:
     casts = sum(count for (name, _), count in counts.items() if name == "Cast")
     if casts > 2:
-        return (
-            f"{casts} casts: where this CPU has no float16 kernel, ONNX Runtime computes in float32 and casts around it; "
-            "float16 then saves space, not time.",
-        )
+        told = f"{casts} casts: where this CPU has no float16 kernel, ONNX Runtime computes in float32 and casts around"
+        return (f"{told} it; float16 then saves space, not time.",)
     return ()

@@ -1,7 +1,7 @@
 """float16: weights and arithmetic in half precision, inputs and outputs in float32.
 
-The conversion is ONNX Runtime's (`onnxruntime.transformers.float16`). It leaves operators in float32 that have no float16
-kernel or that lose too much (its DEFAULT_OP_BLOCK_LIST), and clips weights beyond ±65504, which is told.
+The conversion is ONNX Runtime's (`onnxruntime.transformers.float16`). It leaves operators in float32 that have no
+float16 kernel or that lose too much (its DEFAULT_OP_BLOCK_LIST), and clips weights beyond ±65504, which is told.
 """
 
 from __future__ import annotations

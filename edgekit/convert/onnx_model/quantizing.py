@@ -1,12 +1,12 @@
 """int8 with ONNX Runtime's quantizers: static (QDQ, calibrated) and dynamic; and which nodes belong to one layer.
 
 Static quantization puts QuantizeLinear and DequantizeLinear around the operators that ONNX Runtime has integer kernels
-for; weights are int8 per channel and symmetric, activations int8 per tensor over the smallest and largest value of all calibration
-samples. Normalisations, softmax and other functions stay in float32: they have no integer kernels, or only ones that cost more accuracy than
-time.
+for; weights are int8 per channel and symmetric, activations int8 per tensor over the smallest and largest value of all
+calibration samples. Normalisations, softmax and other functions stay in float32: they have no integer kernels, or only
+ones that cost more accuracy than time.
 
-On x86 without VNNI the kernels add pairs of products of 8 bits in 16 bits, which saturates. So weights are quantized to 7 bits
-(`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB and is right on every CPU.
+On x86 without VNNI the kernels add pairs of products of 8 bits in 16 bits, which saturates. So weights are quantized
+to 7 bits (`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB and is right on every CPU.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DYNAMIC = ("MatMul", "Gather")
 def layers(model: Any, precision: str) -> dict[str, tuple[str, ...]]:
     """By layer, the names of all nodes that belong to it.
 
-    A layer is a node with weights (or a product of matrices) and, for static quantization, what follows it up to the next
-    one: activation, pool, addition. What comes before the first belongs to the first.
+    A layer is a node with weights (or a product of matrices) and, for static quantization, what follows it up to the
+    next one: activation, pool, addition. What comes before the first belongs to the first.
     """
     from edgekit.convert.onnx_model.weights import weight_axes
 
@@ -119,7 +119,7 @@ def to_dynamic_int8(
 
 def refuse_quantized(model: Any) -> None:
     """Raises:
-        RefusedError: the model is quantized already; a second quantization would be one of its simulation.
+    RefusedError: the model is quantized already; a second quantization would be one of its simulation.
     """
     found = [node.name for node in model.graph.node if node.op_type in _QUANTIZED]
     if found:

@@ -1,8 +1,9 @@
 """Opens an ONNX file that may come from anybody.
 
-An ONNX file is a protobuf: reading it executes nothing. But its weights may lie in other files, named by the model: a name
-such as `../../home/me/.ssh/id_rsa` would copy that file into an artifact. So external data must be plain files in the
-model's own folder, and each tensor must lie inside of its file and have the size that its shape says, before anything is read.
+An ONNX file is a protobuf: reading it executes nothing. But its weights may lie in other files, named by the model: a
+name such as `../../home/me/.ssh/id_rsa` would copy that file into an artifact. So external data must be plain files in
+the model's own folder, and each tensor must lie inside of its file and have the size that its shape says, before
+anything is read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 2**31 - 1
-"""What a protobuf can hold: weights included, a model must fit into one file, since artifacts and devices take it whole."""
+"""What a protobuf can hold, weights included: a payload is one file."""
 
 KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc")
 """Whose operators ONNX Runtime has."""
@@ -198,7 +199,8 @@ def _bytes_of(tensor: Any) -> int:
 
     if any(size < 0 for size in tensor.dims):
         return -1
-    count = math.prod(tensor.dims)
+    count: int = math.prod(tensor.dims)
     if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1):
         return (count + 1) // 2
-    return int(count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    width: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return count * width

@@ -42,7 +42,7 @@ def _weight_of(node: Any) -> tuple[int, int]:
 
 
 def to_int8_weights(model: Any, keep: Collection[str]) -> Any:
-    """A copy with the weights of all nodes but those in `keep` as int8. An initialiser that one of these uses stays float."""
+    """A copy with the weights of all nodes as int8, but for those that a node in `keep` uses."""
     import onnx
 
     result = onnx.ModelProto()
@@ -72,7 +72,7 @@ def to_int8_weights(model: Any, keep: Collection[str]) -> Any:
 
 
 def _quantized(tensor: Any, axis: int) -> list[Any] | None:
-    """The int8 tensor, its scales, and the node that makes the float tensor of them; None if that would not be smaller."""
+    """The int8 tensor, its scales, and the node that makes floats of them; None if that would not be smaller."""
     import onnx
     from onnx import numpy_helper
 

@@ -11,7 +11,8 @@ How it works, in the order of the files:
     importer.py   walks the nodes in order. What depends on constants and static shapes alone (the chains of Shape,
                   Gather, Concat and so on that exporters leave behind) is computed now and is a constant from then on;
                   of the rest, only the shape and dtype of every result, on fake tensors. What torch must know while it
-                  traces (the shape of a Reshape, the axes of a Slice) must be constant by then, or the model is refused.
+                  traces (the shape of a Reshape, the axes of a Slice) must be constant by then, or the model is
+                  refused.
     simplify.py   MatMul and Add with constants become linear layers, which the quantizers of other formats look for.
     module.py     the module: constants are its parameters and buffers, `forward` calls the remaining operators.
     operators/    one small function an operator, in torch; each takes the node and its inputs.

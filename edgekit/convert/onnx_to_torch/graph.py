@@ -108,8 +108,8 @@ def expand(model: ModelProto) -> ModelProto:
 def _prepared(model: ModelProto, operators: list[str], opset: int) -> ModelProto:
     """A copy in which the ONNX library's inliner makes no mistake.
 
-    It does not know the defaults of attributes that a node leaves out (MeanVarianceNormalization then runs over all axes), nor
-    the types of initialisers.
+    It does not know the defaults of attributes that a node leaves out (MeanVarianceNormalization then runs over all
+    axes), nor the types of initialisers.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

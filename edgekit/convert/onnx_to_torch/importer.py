@@ -41,7 +41,9 @@ def import_onnx(model: onnx.ModelProto) -> ImportedGraph:
     with torch.no_grad():
         importer = _Importer(graph)
         importer.run(graph.nodes)
-        return importer.module(graph).eval()
+        module = importer.module(graph)
+    module.eval()
+    return module
 
 
 class _Importer:

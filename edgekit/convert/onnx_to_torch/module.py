@@ -47,7 +47,7 @@ class Step:
     arguments: tuple[Argument, ...]
 
 
-class ImportedGraph(nn.Module):
+class ImportedGraph(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """Executes an ONNX graph.
 
     Args:

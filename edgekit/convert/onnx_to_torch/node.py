@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
-Results = Tensor | tuple[Tensor, ...]
+Results: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Node:
         return self.attributes.get(name, default)
 
     def describe(self) -> str:
-        """For errors: `Reshape "decoder/reshape"`, or the name of what it computes if it has none of its own."""
-        return f"{self.op} {self.name or self.outputs[0]!r}" if self.name == "" else f"{self.op} {self.name!r}"
+        """For errors: the operator with the node's name, or that of its result if it has none."""
+        return f"{self.op} {(self.name or self.outputs[0])!r}"
 
     def wants(self, i: int) -> bool:
         """Whether somebody reads output `i`."""

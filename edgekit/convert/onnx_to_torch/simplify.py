@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
 from torch.nn import functional
 
 from edgekit.convert.onnx_to_torch.module import Constant, Literal, Step, Value
@@ -18,6 +17,8 @@ from edgekit.convert.onnx_to_torch.node import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
 
     from edgekit.convert.onnx_to_torch.node import Node
 

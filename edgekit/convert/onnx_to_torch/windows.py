@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Window:
     """A sliding window over the spatial axes; each list has one entry per axis.
 
-    `begin` and `end` are the explicit pads, those of `auto_pad` worked out. `extra` is what a pool with `ceil_mode` reads
-    beyond the end, and which belongs to no pad.
+    `begin` and `end` are the explicit pads, those of `auto_pad` worked out. `extra` is what a pool with `ceil_mode`
+    reads beyond the end, and which belongs to no pad.
     """
 
     kernel: list[int]

@@ -1,8 +1,9 @@
 """ONNX: `.onnx` files, with external data beside them, and `build` functions that return one (a path or a ModelProto).
 
-The first export is the model itself: checked, with all weights inside, fixed shapes and the declared inputs and outputs. The
-reference is ONNX Runtime on the CPU, which runs that graph as it is written, without optimisations. Formats that read
-`torch.export` programs get one from EdgeKit's own import (`edgekit.convert.onnx_to_torch`), compared with the reference.
+The first export is the model itself: checked, with all weights inside, fixed shapes and the declared inputs and
+outputs. The reference is ONNX Runtime on the CPU, which runs that graph as it is written, without optimisations.
+Formats that read `torch.export` programs get one from EdgeKit's own import (`edgekit.convert.onnx_to_torch`), compared
+with the reference.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def _built(model: Model, shown: str) -> Any:
 
 
 def _compare(module: Any, path: Path, sample: Sequence[np.ndarray]) -> None:
-    """Refuses an import that does not compute what ONNX Runtime computes: the converter that reads it must not be blamed.
+    """Refuses an import that does not compute what ONNX Runtime computes: the converter that reads it must not be
+    blamed.
 
     Raises:
         ModelError: names the first output that differs.
@@ -140,6 +142,6 @@ def _compare(module: Any, path: Path, sample: Sequence[np.ndarray]) -> None:
         if result is None or not at_least(result, MIN_IMPORT_SNR_DB):
             told = f"shape {got.shape} instead of {wanted.shape}" if result is None else f"{result['snr_db']} dB"
             raise ModelError(
-                f"The import of the ONNX model into PyTorch computes another output {name!r} than ONNX Runtime: {told}.",
+                f"Imported into PyTorch, the ONNX model computes another output {name!r} than ONNX Runtime: {told}.",
                 remedy="This is a bug in EdgeKit: report it with the model. onnx:float32 needs no import.",
             )

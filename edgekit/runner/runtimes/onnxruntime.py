@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: `.onnx` on Linux, macOS, Windows, Android and iOS.
 
-Inputs and outputs are bound to memory once, so that `invoke` measures the run and no copying of arrays. `threads` are the
-threads within an operator; operators run one after the other. They do not spin while they wait: on a device
+Inputs and outputs are bound to memory once, so that `invoke` measures the run and no copying of arrays. `threads` are
+the threads within an operator; operators run one after the other. They do not spin while they wait: on a device
 somebody else needs the core.
 """
 

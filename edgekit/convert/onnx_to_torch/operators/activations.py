@@ -58,7 +58,12 @@ def _leaky_relu(node: Node, x: Tensor) -> Tensor:
 
 
 def _prelu(_node: Node, x: Tensor, slope: Tensor) -> Tensor:
-    """The slope broadcasts to x from the right, unlike torch's prelu, whose slopes belong to axis 1."""
+    """The slope broadcasts to x from the right, unlike torch's prelu, whose slopes belong to axis 1.
+
+    Models from before opset 7 have one slope a channel in one axis, and stay so when their opset is raised.
+    """
+    if slope.ndim == 1 and slope.shape[0] not in (1, x.shape[-1]) and slope.shape[0] == x.shape[1]:
+        slope = slope.reshape(-1, *[1] * (x.ndim - 2))
     return torch.where(x < 0, x * slope, x)
 
 

@@ -1,8 +1,8 @@
 """Attention (opset 23): scaled dot products of queries and keys, masked, through a softmax, on values.
 
 Written out of matrix products, as the standard defines it (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023),
-because masks, caches, windows and the soft cap do not fit torch's own attention. What of the mask follows from shapes alone
-(causal, windows) becomes one constant.
+because masks, caches, windows and the soft cap do not fit torch's own attention. What of the mask follows from shapes
+alone (causal, windows) becomes one constant.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _bias(node: Node, q: Tensor, keys: int, offsets: Sequence[int], mask: Tensor
     return bias
 
 
-def _attention(  # noqa: PLR0913 - the operator has seven inputs
+def _attention(
     node: Node, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, past_k: Tensor | None = None,
     past_v: Tensor | None = None, lengths: np.ndarray | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip

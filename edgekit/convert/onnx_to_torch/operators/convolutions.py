@@ -16,7 +16,7 @@ _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3
 def _rank(x: Tensor) -> int:
     if not 1 <= x.ndim - 2 <= 3:
         raise UnsupportedNodeError(f"{x.ndim - 2} spatial axes")
-    return x.ndim - 2
+    return int(x.ndim) - 2
 
 
 def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -78,7 +78,7 @@ def _conv_integer(
     return _conv(node, real, kernel).to(torch.int32)
 
 
-def _qlinear_conv(  # noqa: PLR0913 - the operator has nine inputs
+def _qlinear_conv(
     node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor, w: Tensor, w_scale: Tensor, w_zero: Tensor,
     y_scale: Tensor, y_zero: Tensor, bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip

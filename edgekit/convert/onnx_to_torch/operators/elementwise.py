@@ -53,7 +53,7 @@ def _mean(_node: Node, *tensors: Tensor) -> Tensor:
 
 
 def _clip(node: Node, x: Tensor, low: Any = None, high: Any = None) -> Tensor:
-    """Limits are attributes before opset 11, inputs since. Two numbers make one clamp, which converters know as ReLU6."""
+    """Limits are attributes before opset 11, inputs since. Two numbers make one clamp: converters know ReLU6."""
     if node.opset < 11:
         low, high = node.get("min"), node.get("max")
     low, high = number(low), number(high)

@@ -61,7 +61,7 @@ def _gather_nd(node: Node, x: Tensor, indices: Any) -> Tensor:
         shape = [1] * (given.ndim - 1)
         shape[axis] = x.shape[axis]
         leading.append(torch.arange(x.shape[axis]).reshape(shape))
-    return x[tuple([*leading, *columns])]
+    return x[(*leading, *columns)]
 
 
 def _scatter_nd(node: Node, x: Tensor, indices: Any, updates: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Pools over one to three spatial axes.
 
-torch's own pools are used where they mean the same; where pads differ at the two ends, or averages are dilated, the pads
-are filled in first and averages are taken as sum ÷ count.
+torch's own pools are used where they mean the same; where pads differ at the two ends, or averages are dilated, the
+pads are filled in first and averages are taken as sum ÷ count.
 """
 
 from __future__ import annotations

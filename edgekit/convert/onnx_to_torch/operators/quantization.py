@@ -71,7 +71,7 @@ def _dynamic(_node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.clamp(torch.round(x / scale) + zero, 0, 255).to(torch.uint8), scale, zero.to(torch.uint8)
 
 
-def _qlinear_matmul(  # noqa: PLR0913 - the operator has eight inputs
+def _qlinear_matmul(
     _node: Node, a: Tensor, a_scale: Tensor, a_zero: Tensor, b: Tensor, b_scale: Tensor, b_zero: Tensor,
     y_scale: Tensor, y_zero: Tensor,
 ) -> Tensor:  # fmt: skip

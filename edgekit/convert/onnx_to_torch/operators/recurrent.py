@@ -74,7 +74,7 @@ def _initial(state: Tensor | None, d: int, batch: int, hidden: int, x: Tensor, *
     return state[:, d] if batch_first else state[d]
 
 
-def _lstm(  # noqa: PLR0913 - the operator has eight inputs
+def _lstm(
     node: Node, x: Tensor, w: Tensor, r: Tensor, bias: Tensor | None = None, lengths: np.ndarray | None = None,
     h: Tensor | None = None, c: Tensor | None = None, peepholes: Tensor | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
@@ -103,7 +103,7 @@ def _lstm(  # noqa: PLR0913 - the operator has eight inputs
     return _run(node, x, lengths, [h, c], hidden, cells)
 
 
-def _gru(  # noqa: PLR0913 - the operator has six inputs
+def _gru(
     node: Node, x: Tensor, w: Tensor, r: Tensor, bias: Tensor | None = None, lengths: np.ndarray | None = None,
     h: Tensor | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
@@ -129,7 +129,7 @@ def _gru(  # noqa: PLR0913 - the operator has six inputs
     return _run(node, x, lengths, [h], hidden, cells)
 
 
-def _rnn(  # noqa: PLR0913 - the operator has six inputs
+def _rnn(
     node: Node, x: Tensor, w: Tensor, r: Tensor, bias: Tensor | None = None, lengths: np.ndarray | None = None,
     h: Tensor | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip

@@ -33,18 +33,18 @@ def _reduce(function: Reduction, prepare: Callable[[Tensor], Tensor] = lambda x:
     return Operator(run, static=(1,))
 
 
-def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - one signature for all reductions
+def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x.sum(axes, keepdim=keep, dtype=x.dtype)
 
 
-def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if x.is_floating_point():
         return x.mean(axes, keepdim=keep)
     count = int(np.prod([x.shape[axis] for axis in axes]))
     return torch.div(_sum(x, axes, keep), count, rounding_mode="trunc")
 
 
-def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     for axis in reversed(axes):
         x = x.prod(axis, keepdim=keep, dtype=x.dtype)
     return x
@@ -53,7 +53,7 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 
 def _limit(function: Callable[..., Tensor], empty: Callable[[torch.dtype], float]) -> Reduction:
     """Of nothing at all the largest is the smallest value of the dtype, and the other way round."""
 
-    def reduce(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+    def reduce(x: Tensor, axes: list[int], keep: bool) -> Tensor:
         if any(x.shape[axis] == 0 for axis in axes):
             shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes]
             return torch.full(shape, empty(x.dtype), dtype=x.dtype)
@@ -70,15 +70,15 @@ def _highest(dtype: torch.dtype) -> float:
     return float("inf") if dtype.is_floating_point else (1 if dtype == torch.bool else torch.iinfo(dtype).max)
 
 
-def _log_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+def _log_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.log(_sum(x, axes, keep))
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.logsumexp(x, axes, keepdim=keep)
 
 
-def _root(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001 - likewise
+def _root(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     total = _sum(x, axes, keep)
     return torch.sqrt(total) if total.is_floating_point() else torch.sqrt(total.double()).to(x.dtype)
 

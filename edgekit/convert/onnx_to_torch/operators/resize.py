@@ -1,8 +1,9 @@
 """Resize and Upsample: each axis on its own, by a constant matrix or index.
 
-Shapes are static, so how a coordinate of the result maps to the input, which neighbours it takes and with which weights,
-is known now. For every axis that is a matrix `(out, in)` (an index, for "nearest"), computed in float64 by the formulas of the
-standard. Where it is the very matrix of torch's own `interpolate`, that is called, because converters know it.
+Shapes are static, so how a coordinate of the result maps to the input, which neighbours it takes and with which
+weights, is known now. For every axis that is a matrix `(out, in)` (an index, for "nearest"), computed in float64 by
+the formulas of the standard. Where it is the very matrix of torch's own `interpolate`, that is called, because
+converters know it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _kernel(mode: str, a: float) -> tuple[Callable[[np.ndarray], np.ndarray], in
     """The weight of a neighbour by its distance, and how far neighbours reach. Cubic: Keys 1981."""
 
     def linear(d: np.ndarray) -> np.ndarray:
-        return np.maximum(0.0, 1.0 - np.abs(d))
+        return np.asarray(np.maximum(0.0, 1.0 - np.abs(d)))
 
     def cubic(d: np.ndarray) -> np.ndarray:
         d = np.abs(d)
@@ -180,7 +181,7 @@ def _native(
     return None
 
 
-def _torch_matrix(size: int, out: int, align: bool) -> np.ndarray:  # noqa: FBT001 - torch's own argument
+def _torch_matrix(size: int, out: int, align: bool) -> np.ndarray:
     """The weights `(out, in)` of `interpolate(mode="linear")`."""
     if align:
         coordinates = np.arange(out) * ((size - 1) / (out - 1) if out > 1 else 0.0)

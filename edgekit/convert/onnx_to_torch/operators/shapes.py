@@ -34,7 +34,8 @@ def _axes(node: Node, given: np.ndarray | None) -> list[int] | None:
     """Axes are an attribute before opset 13, an input since."""
     if given is not None:
         return ints(given)
-    return node.get("axes")
+    axes = node.get("axes")
+    return None if axes is None else list(axes)
 
 
 def _squeeze(node: Node, x: Tensor, given: np.ndarray | None = None) -> Tensor:
@@ -128,7 +129,7 @@ def _pad(
     return x
 
 
-def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: Any) -> Tensor:
     """By an index of positions, padded by numpy: exact for every rank, dtype and width."""
     positions = np.arange(x.shape[axis])[max(0, -before) : x.shape[axis] - max(0, -after)]
     padded = np.pad(positions, (max(0, before), max(0, after)), mode=mode)
@@ -136,7 +137,7 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
 
 
 def _depth_to_space(node: Node, x: Tensor) -> Tensor:
-    """`DCR` takes the block's place from the outer part of the channels, `CRD` from the inner: torch's pixel_shuffle."""
+    """The block's place is in the outer part of the channels (DCR), or in the inner (CRD), as for pixel_shuffle."""
     block = node.get("blocksize")
     if node.get("mode", "DCR") == "CRD":
         return functional.pixel_shuffle(x, block)
