@@ -170,20 +170,57 @@ def _fold(graph: Graph, convolution: Node, norm: Node) -> None:
     import torch
 
     weight = tensor_of(graph, convolution.args[1]).detach()
-    gamma, beta, mean, variance = (
-        None if argument is None else tensor_of(graph, argument).detach().double() for argument in norm.args[1:5]
-    )
-    factor = torch.rsqrt(variance + norm.args[7]) * (1.0 if gamma is None else gamma)
+    factor, shift = _affine(graph, norm)
     given = convolution.args[2] if len(convolution.args) > 2 else None
-    bias = torch.zeros_like(mean) if given is None else tensor_of(graph, given).detach().double()
-    bias = (bias - mean) * factor + (0.0 if beta is None else beta)
+    bias = torch.zeros_like(shift) if given is None else tensor_of(graph, given).detach().double()
     folded = weight.double() * factor.reshape(-1, *[1] * (weight.dim() - 1))
-    # The new weight goes where the old one was: it keeps its name, and with it the layer's.
-    owner, _, last = str(convolution.args[1].target).rpartition(".")
-    holder = operator.attrgetter(owner)(graph) if owner else graph
-    setattr(holder, last, torch.nn.Parameter(folded.to(weight.dtype), requires_grad=False))
-    node = add_attribute(graph, f"{owner or last}.folded_bias", bias.to(weight.dtype), convolution)
+    _replace(graph, convolution.args[1], folded.to(weight.dtype))
+    name = f"{convolution.args[1].target}.folded_bias"
+    node = add_attribute(graph, name, (bias * factor + shift).to(weight.dtype), convolution)
     rest = convolution.args[3:]
     convolution.args = (convolution.args[0], convolution.args[1], node, *rest)
     norm.replace_all_uses_with(convolution)
     graph.graph.erase_node(norm)
+
+
+def batch_norms_as_convolutions(graph: Graph) -> None:
+    """Writes the remaining batch normalisations of images (those behind an activation) as depthwise 1×1 convolutions.
+
+    XNNPACK computes them so anyway; written out, they can be quantized like any layer.
+    """
+    import torch
+
+    for node in list(graph.graph.nodes):
+        weight = node.args[1] if schema(node) == "aten::batch_norm" else None
+        if weight is None or node.args[5] or len(weight.users) != 1 or len(shape_of(node)) != 4:
+            continue
+        factor, shift = _affine(graph, node)
+        dtype = tensor_of(graph, weight).dtype
+        _replace(graph, weight, factor.to(dtype).reshape(-1, 1, 1, 1))
+        bias = add_attribute(graph, f"{weight.target}.shift", shift.to(dtype), node)
+        with graph.graph.inserting_before(node):
+            arguments = (node.args[0], weight, bias, [1, 1], [0, 0], [1, 1], len(factor))
+            convolution = graph.graph.call_function(torch.ops.aten.conv2d.default, arguments)
+        convolution.meta.update(node.meta)
+        node.replace_all_uses_with(convolution)
+        graph.graph.erase_node(node)
+
+
+def _affine(graph: Graph, norm: Node) -> tuple[Any, Any]:
+    """Factor and shift of each channel of a batch normalisation in evaluation, float64."""
+    import torch
+
+    gamma, beta, mean, variance = (
+        None if argument is None else tensor_of(graph, argument).detach().double() for argument in norm.args[1:5]
+    )
+    factor = torch.rsqrt(variance + norm.args[7]) * (1.0 if gamma is None else gamma)
+    return factor, (0.0 if beta is None else beta) - mean * factor
+
+
+def _replace(graph: Graph, node: Node, value: Any) -> None:
+    """Puts a tensor where the one was that a `get_attr` node reads: it keeps its name, and with it the layer's."""
+    import torch
+
+    owner, _, last = str(node.target).rpartition(".")
+    holder = operator.attrgetter(owner)(graph) if owner else graph
+    setattr(holder, last, torch.nn.Parameter(value, requires_grad=False))
