@@ -1,4 +1,4 @@
-"""Small ONNX models, and both ways to run one: in ONNX Runtime as it is written, and imported, traced by torch.export."""
+"""Small ONNX models, and both ways to run one: in ONNX Runtime as written, and imported, traced by torch.export."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def model(
         [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs],
         [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
+    domains = [helper.make_opsetid(domain, 1) for domain in {node.domain for node in nodes} - {""}]
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), *domains], ir_version=IR_VERSION)
     inferred = onnx.shape_inference.infer_shapes(made)
     for value in inferred.graph.output:
         value.type.tensor_type.ClearField("shape")

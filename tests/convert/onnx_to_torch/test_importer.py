@@ -92,7 +92,6 @@ def test_functions_of_the_model_and_of_the_standard_are_expanded() -> None:
         "local", "Double", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 20)]
     )
     made = model([helper.make_node("Double", ["x"], ["d"], domain="local")], {"x": X}, ["d"])
-    made.opset_import.append(helper.make_opsetid("local", 1))
     made.functions.append(double)
     made.graph.node.append(helper.make_node("MeanVarianceNormalization", ["d"], ["y"], axes=[0, 2]))
     made.graph.output[0].name = "y"
