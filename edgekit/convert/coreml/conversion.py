@@ -78,6 +78,7 @@ def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) ->
 
     program = torch.export.load(exported.folder / PROGRAM).run_decompositions({})
     _name_strides(program.graph)
+    _name_fills(program.graph)
     return coremltools.convert(
         program,
         inputs=_tensor_types(exported.inputs, names.inputs, shapes=True),
@@ -92,6 +93,39 @@ def _name_strides(graph: Any) -> None:
         name = getattr(node.target, "__name__", "").split(".")[0]
         if node.op == "call_function" and name in POOLS and len(node.args) == 2 and "stride" not in node.kwargs:
             node.args = (*node.args, node.args[1])
+
+
+def _name_fills(graph: Any) -> None:
+    """Writes tensors of one value as `full`, the only one whose dtype coremltools reads.
+
+    Of `zeros_like(mask, dtype=float32)` it made booleans, and of the -inf that is filled in `True`: PyTorch's padding
+    mask came out inverted, without a word.
+    """
+    import torch
+
+    for node in list(graph.nodes):
+        name = getattr(node.target, "__name__", "").split(".")[0]
+        value = _filled_with(name, node.args) if node.op == "call_function" else None
+        if value is None or not all(isinstance(size, int) for size in node.meta["val"].shape):
+            continue
+        declared = node.meta["val"]
+        dtype = torch.float32 if declared.dtype == torch.float64 else declared.dtype
+        with graph.inserting_before(node):
+            full = graph.call_function(torch.ops.aten.full.default, (list(declared.shape), value), {"dtype": dtype})
+        full.meta.update(node.meta)
+        node.replace_all_uses_with(full)
+        graph.erase_node(node)
+
+
+def _filled_with(name: str, arguments: Sequence[Any]) -> float | None:
+    """The value of a tensor that holds one value only, if `name` makes such a tensor."""
+    if name in ("zeros", "zeros_like", "new_zeros"):
+        return 0
+    if name in ("ones", "ones_like", "new_ones"):
+        return 1
+    at = {"full_like": 1, "new_full": 2}.get(name)
+    value = arguments[at] if at is not None else None
+    return value if isinstance(value, (bool, int, float)) else None
 
 
 def _from_saved_model(exported: Exported, names: Bindings, options: dict[str, Any]) -> Any:

@@ -7,7 +7,6 @@ replaced: identifiers derive from the paths that they stand for, the date is lef
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from collections import Counter
 from math import log2
@@ -33,10 +32,11 @@ def write_package(model: Any, path: Path) -> None:
     (path / MODEL_FILE).write_bytes(spec.SerializeToString(deterministic=True))
     manifest = json.loads((path / MANIFEST).read_text())
     (path / MANIFEST).write_text(json.dumps(_with_fixed_identifiers(manifest), indent=4, sort_keys=True) + "\n")
+    for entry in path.iterdir():  # coremltools leaves a map for ExecuTorch's debugger, which is no part of a package
+        if entry.name not in (MANIFEST, "Data"):
+            entry.unlink()
     for file in path.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)
-    if not any((path / WEIGHTS).glob("*")):
-        shutil.rmtree(path / WEIGHTS, ignore_errors=True)
 
 
 def _with_fixed_identifiers(manifest: dict[str, Any]) -> dict[str, Any]:
