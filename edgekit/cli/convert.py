@@ -11,7 +11,7 @@ from rich.text import Text
 from edgekit.cli import output
 from edgekit.cli.explanations import print_budget, print_explanation
 from edgekit.cli.output import json_option
-from edgekit.convert.chain import DEFAULT_TIMEOUT_S
+from edgekit.convert.building import DEFAULT_TIMEOUT_S
 from edgekit.errors import EXIT_ERROR, EXIT_FAILED_CHECK, ParityError
 
 if TYPE_CHECKING:

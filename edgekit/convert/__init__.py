@@ -3,8 +3,9 @@
 load        which model is meant, what belongs to it, whether it may be executed
 sources/    one module a kind of source: how to run it for reference, and how to export it for the formats
 formats/    one module a format: what it accepts, which precisions it has, how it converts
-chain       plans the steps, looks them up in the cache, runs each in a worker, publishes artifacts
-cache       results of steps and artifacts, by the hash of all that can change them
+chain       checks what is asked for, publishes what comes of it, keeps to an accuracy budget
+building    the steps that an artifact needs, from the cache or in a worker, under the hash of all that can change them
+cache       results of steps and artifacts, believed only whole
 workers     worker processes: their log, their bounds, their end; `memory` says when there is room for one
 worker      what runs in one: the steps
 prove       parity and accuracy of a payload against its source, golden inputs and outputs
@@ -17,7 +18,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from edgekit.convert.chain import DONE, Bounds, Outcome, convert
+from edgekit.convert.building import DONE, Bounds
+from edgekit.convert.chain import Outcome, convert
 from edgekit.convert.load import ModelRef, find_model
 
 __all__ = ["DONE", "Bounds", "ModelRef", "Outcome", "convert", "find_model"]

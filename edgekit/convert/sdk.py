@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.chain import Bounds, convert
+from edgekit.convert.chain import convert
 from edgekit.convert.load import find_model
 from edgekit.errors import EdgeKitError, ModelError
 from edgekit.recipe import Recipe, parse_recipe
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.artifact import Artifact
+    from edgekit.convert.building import Bounds
 
 
 class PartialConversionError(EdgeKitError):
@@ -53,8 +54,8 @@ def convert_model(
             `keras.Model`.
         recipes: such as "tflite:int8".
         calibration: by input name, arrays of shape `(n, *shape)` or `(n, *shape[1:])` in the input's dtype; or an
-            `.npz` file. A module needs arrays: its inputs' names, shapes and dtypes are taken from them, in their order,
-            which must be that of the forward's arguments; their first axis is the batch's, of which one is taken.
+            `.npz` file. A module needs arrays: its inputs' names, shapes and dtypes are taken from them, in their
+            order, which must be that of the forward's arguments; their first axis is the batch's, cut to one.
         out: where artifacts appear.
         shapes: by input, the shape at which a file's dynamic axes are fixed.
         max_drop: the accuracy budget, such as "1%".

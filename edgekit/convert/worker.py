@@ -1,4 +1,4 @@
-"""What runs in a worker process: `python -m edgekit.convert.worker JOB.json`.
+"""What runs in a worker process: `python -m edgekit.convert.worker WORK_FOLDER`, the job on standard input.
 
 One step, in a process of its own: a crash, a leak or an abort in a converter costs that step, never the chain. Events
 (stage, error, done) go to standard output, one JSON line each; everything that converters print goes to standard
@@ -189,11 +189,11 @@ def _log_traceback() -> None:
         traceback.print_exc()
 
 
-def main(argv: list[str]) -> int:
+def main() -> int:
     """Carries out the job; 0 if its folder is filled, 1 if an `error` event says why not."""
     _die_with_parent()
     events = Events.on_stdout()
-    job = msgspec.json.decode(Path(argv[1]).read_bytes(), type=Job)
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:
         _carry_out(job, events)
     except EdgeKitError as error:
@@ -215,7 +215,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv)
+    status = main()
     sys.stdout.flush()
     sys.stderr.flush()
     # The work is on disk. Interpreters with half a dozen native libraries do not always unload cleanly.

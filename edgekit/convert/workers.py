@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 from edgekit import errors
 from edgekit.convert.memory import Admission, MemoryWatch, available_bytes
 from edgekit.errors import ConversionError, EdgeKitError
-from edgekit.files import no_space, write_file
+from edgekit.files import TEMPORARY, no_space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from edgekit.convert.steps import Job
 
@@ -80,10 +81,8 @@ class Workers:
     def _run(
         self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, environment: Mapping[str, str]
     ) -> int | None:
-        request = log.with_suffix(".json")
-        write_file(request, msgspec.json.encode(job))
-        with log.open("wb") as output:
-            process = self._start(request, output, environment)
+        with _log_of_its_own(log) as output:
+            process = self._start(job, output, environment)
             timer = threading.Timer(self._timeout_s, _kill, (process,))
             timer.start()
             watch = MemoryWatch(process.pid, self._memory_bytes, lambda: _kill(process))
@@ -115,20 +114,23 @@ class Workers:
         peak = last.get("peak_rss_bytes")
         return int(peak) if peak else None
 
-    def _start(self, request: Path, output: Any, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(self, job: Job, output: Any, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", **more}
         with self._lock:
             if self._stopped:
                 raise ConversionError("The conversion was stopped.")
             process = subprocess.Popen(
-                [sys.executable, "-m", "edgekit.convert.worker", str(request)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "edgekit.convert.worker", job.work],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
                 start_new_session=True,
                 env=environment,
             )
             self._running.add(process)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin:  # one that is dead already is reported like any other
+            process.stdin.write(msgspec.json.encode(job))
         return process
 
     def _failure(self, last: dict[str, Any], code: int, log: Path, title: str, *, timed_out: bool) -> EdgeKitError:
@@ -154,6 +156,17 @@ class Workers:
                 remedy=f"The other recipes are not affected; run it again, or see the log. {kept}",
             )
         return ConversionError(f"{title} ended with status {code} without a word.", remedy=kept)
+
+
+@contextmanager
+def _log_of_its_own(log: Path) -> Iterator[BinaryIO]:
+    """A file that becomes `log` when the block ends: another chain may be running the same step."""
+    temporary = log.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{log.name}")
+    try:
+        with temporary.open("xb") as output:
+            yield output
+    finally:
+        temporary.replace(log)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

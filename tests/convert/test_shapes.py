@@ -113,7 +113,7 @@ def test_three_conversions_over_one_cache(cache: Path, dynamic: Path, tmp_path: 
     running = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                for _ in range(3)]  # fmt: skip
     ended = [process.communicate(timeout=300) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], [stderr for _, stderr in ended]
+    assert [process.returncode for process in running] == [0, 0, 0], ended
     stores = list((tmp_path / "out" / ".store").iterdir())
     assert len([entry for entry in stores if not entry.name.startswith(".")]) == 2
     assert not list(cache.rglob(".tmp-*"))
