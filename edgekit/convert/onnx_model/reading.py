@@ -88,22 +88,29 @@ def check(model: Any, shown: str) -> None:
     foreign = _foreign_operators(model)
     if foreign:
         raise ModelError(
-            f"{shown} uses operators outside of ONNX and ONNX Runtime: {foreign}.",
-            remedy="Export it without custom operators.",
+            f"{shown} uses operators that neither ONNX nor ONNX Runtime has: {foreign}.",
+            remedy="Export it without custom operators, in an opset that has the others.",
         )
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
+    try:  # the checker wants a shape of each output, which not every exporter writes
+        onnx.checker.check_model(onnx.shape_inference.infer_shapes(model))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
         raise ModelError(f"{shown} is not a valid ONNX model: {first}.", remedy="Export it anew.") from error
 
 
 def _foreign_operators(model: Any) -> str:
-    own = {function.domain for function in model.functions}
+    import onnx
+
+    own = {(function.domain, function.name) for function in model.functions}
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     found: dict[str, list[str]] = {}
     for node in graph_nodes(model):
-        if node.domain not in KNOWN_DOMAINS and node.domain not in own:
-            found.setdefault(f"{node.domain}.{node.op_type}", []).append(node.name or node.output[0])
+        if (node.domain, node.op_type) in own:
+            continue
+        standard = node.domain in ("", "ai.onnx")
+        if not (onnx.defs.has(node.op_type, opset, "") if standard else node.domain in KNOWN_DOMAINS):
+            name = node.op_type if standard else f"{node.domain}.{node.op_type}"
+            found.setdefault(name, []).append(node.name or next(iter(node.output), "unnamed"))
     return ", ".join(f"{len(names)} × {op} ({', '.join(names[:3])})" for op, names in sorted(found.items()))
 
 
