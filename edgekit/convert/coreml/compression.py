@@ -26,6 +26,8 @@ MIN_ELEMENTS = 512
 BLOCK = 32
 QUANTIZED_OPERATORS = ("add", "avg_pool", "conv", "linear", "max_pool")
 """Whose inputs and outputs coremltools quantizes (`insert_prefix_quantize_dequantize_pair`)."""
+LARGEST_EXTENT = 65504.0 / 2
+SMALLEST_EXTENT = 2.0**-14 * 127
 INPUT_AXIS = {"conv": 1, "linear": 1, "gather": 1}
 """Of an operator's weight, the axis that its blocks of int4 run along; others are quantized per channel."""
 
@@ -39,21 +41,17 @@ class Weights:
 
     def __init__(self, function: Any) -> None:
         self.readers: dict[str, list[Any]] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.values: dict[str, np.ndarray] = {}
         for operation in function.operations:
             if operation.op_type != "const":
                 continue
             variable = operation.outputs[0]
             if _is_large(variable):
                 self.readers[operation.name] = list(variable.child_ops)
-                self.shapes[operation.name] = tuple(variable.shape)
+                self.values[operation.name] = variable.val
 
     def kept(self, layers: frozenset[str]) -> list[str]:
-        """The names of the constants that the layers read.
-
-        Raises:
-            RecipeError: a layer that the program does not have.
-        """
+        """The names of the constants that the layers read."""
         return [name for name, readers in self.readers.items() if any(reader.name in layers for reader in readers)]
 
     def layers(self) -> list[str]:
@@ -106,7 +104,7 @@ def _blocks(weights: Weights, name: str) -> Any:
     """int4 per block along the inputs: as many as divide them, at most 32; else per channel."""
     from coremltools.optimize import coreml
 
-    shape = weights.shapes[name]
+    shape = weights.values[name].shape
     axes = {INPUT_AXIS.get(reader.op_type) for reader in weights.readers[name]}
     axis = axes.pop() if len(axes) == 1 else None
     options: dict[str, Any] = {"granularity": "per_channel"}
@@ -132,14 +130,30 @@ def palettize_weights(model: Any, function: Any, bits: int, keep: frozenset[str]
 
 
 def prune_weights(model: Any, function: Any, sparsity: float, keep: frozenset[str]) -> Any:
-    """The smallest weights of every tensor set to zero, and not stored."""
+    """The smallest weights of every tensor set to zero, and not stored: the share `sparsity` of them, and their equals.
+
+    The thresholds are found here: coremltools' own `OpMagnitudePrunerConfig` asks NumPy for a percentile of float16,
+    which overflows beyond 65,504 elements, and then prunes nothing.
+    """
     from coremltools.optimize import coreml
 
-    config = coreml.OptimizationConfig(
-        global_config=coreml.OpMagnitudePrunerConfig(target_sparsity=sparsity, weight_threshold=MIN_ELEMENTS),
-        op_name_configs=dict.fromkeys(Weights(function).kept(keep)),
-    )
-    return coreml.prune_weights(model, config)
+    weights = Weights(function)
+    single: dict[str, Any] = dict.fromkeys(weights.readers)
+    for name in set(single) - set(weights.kept(keep)):
+        threshold = _threshold(weights.values[name], sparsity)
+        single[name] = coreml.OpThresholdPrunerConfig(
+            threshold=threshold, minimum_sparsity_percentile=0.0, weight_threshold=MIN_ELEMENTS
+        )
+    return coreml.prune_weights(model, coreml.OptimizationConfig(op_name_configs=single))
+
+
+def _threshold(values: np.ndarray, sparsity: float) -> float:
+    """The largest magnitude among the share `sparsity` of smallest ones."""
+    import numpy as np
+
+    magnitudes = np.abs(values.astype(np.float32)).reshape(-1)
+    count = max(1, int(len(magnitudes) * sparsity))
+    return float(np.partition(magnitudes, count - 1)[count - 1])
 
 
 # ----------------------------------------------------------------------------------------------- activations
@@ -188,8 +202,8 @@ def _join_concatenated(function: Any, ranges: dict[str, dict[str, float]]) -> No
 def quantize_activations(model: Any, function: Any, ranges: dict[str, dict[str, float]], keep: frozenset[str]) -> Any:
     """Inserts the rounding to int8 before and after the operators that can compute with it.
 
-    An operator whose inputs are integers, or whose range is not finite in float16 (a mask of -inf is added to the
-    scores of attention), is left as it is.
+    An operator whose inputs are integers, or whose range cannot have a scale in float16 (a mask of -inf is added to
+    the scores of attention), is left as it is.
     """
     from coremltools import _SPECIFICATION_VERSION_IOS_17
     from coremltools.converters.mil.mil.passes.graph_pass import PassOption
@@ -201,7 +215,7 @@ def quantize_activations(model: Any, function: Any, ranges: dict[str, dict[str, 
         operation.name: None
         for operation in function.operations
         if operation.op_type in QUANTIZED_OPERATORS
-        and (operation.name in keep or not _has_float_inputs(operation) or not _finite(operation, ranges))
+        and (operation.name in keep or not _has_float_inputs(operation) or not _has_scales(operation, ranges))
     }
     config = coreml.OptimizationConfig(
         global_config=coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=MIN_ELEMENTS),
@@ -233,11 +247,13 @@ def _has_float_inputs(operation: Any) -> bool:
     return operation.op_type in QUANTIZED_OPERATORS and types.is_float(operation.inputs["x"].dtype)
 
 
-def _finite(operation: Any, ranges: dict[str, dict[str, float]]) -> bool:
-    """Whether int8 can hold what goes in and comes out: float16 holds their bounds, for it holds the scale."""
-    largest = 65504.0
+def _has_scales(operation: Any, ranges: dict[str, dict[str, float]]) -> bool:
+    """Whether what goes in and comes out has a scale that float16 holds: coremltools computes it there.
+
+    It divides the width of the symmetric range, which must not overflow, by 254; what is left must be a normal number.
+    """
     names = [operation.inputs["x"].name, operation.outputs[0].name]
     if operation.op_type == "add":
         names.append(operation.inputs["y"].name)
-    known = [ranges[name] for name in names if name in ranges]
-    return all(-largest <= found["rmin"] and found["rmax"] <= largest for found in known)
+    extents = [max(-ranges[name]["rmin"], ranges[name]["rmax"]) for name in names if name in ranges]
+    return all(SMALLEST_EXTENT <= extent <= LARGEST_EXTENT for extent in extents)

@@ -76,7 +76,7 @@ def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) ->
     import coremltools
     import torch
 
-    program = torch.export.load(exported.folder / PROGRAM).run_decompositions({})
+    program = torch.export.load(exported.folder / PROGRAM).run_decompositions(_unrolled())
     _name_strides(program.graph)
     _name_fills(program.graph)
     return coremltools.convert(
@@ -85,6 +85,15 @@ def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) ->
         outputs=_tensor_types(exported.outputs, names.outputs, shapes=False),
         **options,
     )
+
+
+def _unrolled() -> Any:
+    """Recurrent layers, which coremltools' way from `torch.export` does not know, step by step; nothing else."""
+    import torch
+    from torch._decomp import get_decompositions
+
+    aten = torch.ops.aten
+    return get_decompositions([aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input])
 
 
 def _name_strides(graph: Any) -> None:

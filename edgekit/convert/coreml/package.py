@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from math import log2
+from math import log2, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,8 @@ def stored_dtypes(path: Path) -> dict[str, int]:
     float32, float16          weights and biases as they are (scalars do not count)
     int8, uint8, int4, uint4  weights with scales, per channel or per block
     palette4                  weights as indices into a table of 2⁴ values; likewise for other widths
-    sparse-float16, sparse-int8, …   weights without their zeros, and a mask of one bit per element
+    sparse-float16, sparse-int8, …   weights without their zeros, and a mask of one bit per element; one that stores
+                              more than three quarters of its elements counts as what it stores
     int8-activations          results that are rounded to int8 while the program runs
     """
     from coremltools.converters.mil.frontend.milproto.load import load
@@ -92,11 +93,12 @@ def _stored_by(operation: Any) -> list[str]:
         return [_palette(inputs["lut"])]
     if kind == "constexpr_sparse_to_dense":
         data = inputs["nonzero_data"]
-        return [f"sparse-{_dtype(data)}"] if _is_const(data) else []
+        return [_sparse(_dtype(data), data, operation)] if _is_const(data) else []
     if kind == "constexpr_sparse_blockwise_shift_scale":
-        return [f"sparse-{_dtype(inputs['nonzero_data'])}"]
+        data = inputs["nonzero_data"]
+        return [_sparse(_dtype(data), data, inputs["data_mask"].op)]
     if kind == "constexpr_lut_to_sparse":
-        return [f"sparse-{_palette(inputs['lut'])}"]
+        return [_sparse(_palette(inputs["lut"]), inputs["indices_nonzero_data"], inputs["indices_mask"].op)]
     return []
 
 
@@ -105,6 +107,11 @@ def _plain(variable: Any) -> list[str]:
     dtype = _dtype(variable)
     read = any(not child.op_type.startswith("constexpr_") for child in variable.child_ops)
     return [dtype] if variable.rank > 0 and dtype.startswith("float") and read else []
+
+
+def _sparse(kind: str, stored: Any, whole: Any) -> str:
+    """`kind`, marked as sparse if `stored` has at most three quarters of the elements of what `whole` makes."""
+    return f"sparse-{kind}" if 4 * prod(stored.shape) <= 3 * prod(whole.outputs[0].shape) else kind
 
 
 def _palette(lut: Any) -> str:
