@@ -74,7 +74,9 @@ class FlatBuffer:
             self.operators = [self._operator(i) for i in range(self._graph.OperatorsLength())]
             self.inputs = [self._graph.Inputs(i) for i in range(self._graph.InputsLength())]
             self.outputs = [self._graph.Outputs(i) for i in range(self._graph.OutputsLength())]
-            self.signatures = [self._signature(i) for i in range(self._model.SignatureDefsLength())]
+            count = self._model.SignatureDefsLength()
+            self.signatures = [self._signature(i) for i in range(count)]
+            self.signature_names = [self._model.SignatureDefs(i).SignatureKey().decode() for i in range(count)]
             self._check_buffers(len(content))
         except (TypeError, IndexError, struct_error(), AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"its tables are damaged ({error})") from error

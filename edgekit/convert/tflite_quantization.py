@@ -21,7 +21,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.tflite_writing import rewritten
-from edgekit.errors import ConversionError, RecipeError
+from edgekit.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,21 +71,16 @@ def observe(source: Path, file: FlatBuffer, precision: str, samples: Sequence[Ma
     and clips whatever lies beyond the average: digits_cnn came out at 15 dB, with logits cut at 14 of 23.
 
     Args:
-        samples: inputs by the names that the file gives them.
+        source: the float32 file, which has one signature; `file` what it holds.
+        samples: inputs by the names that the signature gives them.
     """
     from ai_edge_quantizer import calibrator, recipe_manager
     from ai_edge_quantizer.utils import qsv_utils
 
-    signatures = _signatures(source)
-    if len(signatures) != 1:
-        raise ConversionError(
-            f"{source.name} has {len(signatures)} signatures, and calibration runs a single one.",
-            remedy="Save the model with one signature, or take a precision that needs no calibration.",
-        )
     manager = recipe_manager.RecipeManager()
     manager.load_quantization_recipe(_recipe(file, precision, frozenset())[0])
     observer = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    observer.calibrate({signatures[0]: list(samples)}, manager)
+    observer.calibrate({file.signature_names[0]: list(samples)}, manager)
     return observer.get_model_qsvs()
 
 
@@ -181,9 +176,3 @@ def _only(file: FlatBuffer, keep: frozenset[str]) -> str:
         )
     scopes = sorted({scope for name in keep for scope in known[name]})
     return f"^(?:{'|'.join(map(re.escape, scopes))})$"
-
-
-def _signatures(source: Path) -> list[str]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return list(Interpreter(model_path=str(source), num_threads=1).get_signature_list())

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 _LARGEST_BYTES = 2_000_000_000
 """A flatbuffer's own limit is 2 GiB; what is larger keeps the form that its converter gave it."""
 
 
-def rewritten(content: bytes, rename: Callable[[str], str] | None = None) -> bytes:
+def rewritten(
+    content: bytes,
+    rename: Callable[[str], str] | None = None,
+    signature: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+) -> bytes:
     """The same model, with equal vectors written once, calibration ranges left out, and weights at 16 bytes.
 
     The zero points of symmetric weights are one int64 per channel, all zero, for weights and biases alike: 5 % of
@@ -20,6 +24,7 @@ def rewritten(content: bytes, rename: Callable[[str], str] | None = None) -> byt
     Args:
         content: a `.tflite` file.
         rename: makes new names of the tensors'; a number is added where two would be the same.
+        signature: for a file that has none, names and indices of its "inputs" and "outputs".
     """
     if len(content) > _LARGEST_BYTES:
         return content
@@ -40,6 +45,9 @@ def rewritten(content: bytes, rename: Callable[[str], str] | None = None) -> byt
             if tensor.quantization is not None:
                 tensor.quantization.min = tensor.quantization.max = None
 
+    if signature is not None:
+        model.signatureDefs = [_signature(signature)]
+
     class Sharing(flatbuffers.Builder):  # type: ignore[misc]  # untyped
         written: dict[tuple[str, bytes], int]
 
@@ -55,6 +63,21 @@ def rewritten(content: bytes, rename: Callable[[str], str] | None = None) -> byt
     builder.written = {}
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def _signature(named: Mapping[str, Sequence[tuple[str, int]]]) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey = "serving_default"
+    for side in ("inputs", "outputs"):
+        maps = []
+        for name, index in named[side]:
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, index
+            maps.append(entry)
+        setattr(signature, side, maps)
+    return signature
 
 
 def _rename(tensors: list[Any], rename: Callable[[str], str]) -> None:

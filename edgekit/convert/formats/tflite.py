@@ -99,7 +99,12 @@ class TFLite(Format):
 
     def lower(self, exported: Exported, folder: Path) -> None:
         if exported.kind == "tflite":
-            shutil.copyfile(exported.folder / TFLITE_FILE, folder / LOWERED)
+            content = (exported.folder / TFLITE_FILE).read_bytes()
+            file = FlatBuffer(content)
+            if not file.signatures:  # as older converters wrote them; calibration runs signatures only
+                named = {side: [(n, t.index) for n, t in file.named(side)] for side in ("inputs", "outputs")}
+                content = rewritten(content, signature=named)
+            (folder / LOWERED).write_bytes(content)
         elif exported.kind == "saved-model":
             import tensorflow as tf
 
@@ -107,7 +112,7 @@ class TFLite(Format):
             (folder / LOWERED).write_bytes(converter.convert())
         else:
             _from_torch(exported, folder / LOWERED, channels_last=())
-        if len(FlatBuffer.read(folder / LOWERED).signatures) != 1 and exported.kind != "tflite":
+        if len(FlatBuffer.read(folder / LOWERED).signatures) != 1:
             raise ConversionError(
                 "The converter wrote more than one signature, or none.", remedy="Export the model with one forward."
             )
@@ -151,7 +156,7 @@ class TFLite(Format):
         file = FlatBuffer.read(source)
         bindings = _bindings(file, exported)
         if recipe.precision in _UNQUANTIZED:
-            shutil.copyfile(source, payload)
+            shutil.copyfile(exported.folder / TFLITE_FILE if recipe.precision == AS_IS else source, payload)
             return Converted(bindings)
         ranges = None
         if recipe.precision in ACTIVATION_BITS:
