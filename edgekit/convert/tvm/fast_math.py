@@ -4,7 +4,7 @@ LLVM calls the C library for these, one element at a time. Here they are polynom
 
 - exp(x) = 2ⁿ · exp(r) with n = round(x / ln 2) and |r| ≤ ln 2 / 2 (Cody and Waite 1980: ln 2 in two parts), exp(r)
   by its Taylor series to r⁷, whose remainder is 5·10⁻⁹;
-- erf by Abramowitz and Stegun 1964, 7.1.26: |error| ≤ 1.5·10⁻⁷;
+- erf by Abramowitz and Stegun 1964, 7.1.26: |error| ≤ 1.5·10⁻⁷, 5·10⁻⁷ with rounding;
 - tanh(x) = (1 - e) / (1 + e) with e = exp(-2|x|), for |x| < .2 by its series to x⁷ instead, where that would cancel;
 - sigmoid(x) = 1 / (1 + exp(-x)).
 

@@ -1,13 +1,14 @@
 """From compiled code to a shared library for a triple.
 
-`zig cc` (the `ziglang` package) links for every triple from any machine, against an old C library, so that the result
-loads on old systems. Without it, this machine's own triple is linked by its C compiler, and another one by a
+`zig cc` (the `ziglang` package) links for every triple from any machine, and against no version of a C library, so that
+the result loads on old systems. Without it, this machine's own triple is linked by its C compiler, and another one by a
 cross-compiler of its name, if there is one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -15,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.tvm.machine import canonical_triple
 from edgekit.errors import ConversionError
+from edgekit.files import cache_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _ZIG = {
-    "x86_64-linux-gnu": "x86_64-linux-gnu.2.17",
-    "aarch64-linux-gnu": "aarch64-linux-gnu.2.17",
+    "x86_64-linux-gnu": "x86_64-linux-gnu",
+    "aarch64-linux-gnu": "aarch64-linux-gnu",
     "aarch64-linux-android": "aarch64-linux-android",
-    "armv7-linux-gnueabihf": "arm-linux-gnueabihf.2.17",
+    "armv7-linux-gnueabihf": "arm-linux-gnueabihf",
 }
 _GCC = {"armv7-linux-gnueabihf": "arm-linux-gnueabihf-gcc", "aarch64-linux-gnu": "aarch64-linux-gnu-gcc"}
-_BIONIC = "aarch64-linux-android"
 _LINK_SECONDS = 300
 
 
@@ -43,7 +44,10 @@ def link(executable: Any, triple: str, library: Path) -> str:
 
     def run(output: str, objects: list[str], options: list[str] | None = None, **_: Any) -> None:
         arguments = [*command, "-shared", "-fPIC", "-s", "-o", output, *objects, *(options or [])]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=_LINK_SECONDS, check=False)
+        environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), **os.environ}
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, timeout=_LINK_SECONDS, check=False, env=environment
+        )
         if done.returncode != 0:
             raise ConversionError(
                 f"{command[0]} could not link {library.name} for {triple}: {done.stderr.strip()[-500:]}",
@@ -57,9 +61,9 @@ def link(executable: Any, triple: str, library: Path) -> str:
 def linker(triple: str) -> list[str]:
     """The command that links for a triple."""
     if importlib.util.find_spec("ziglang") is not None:
-        # Bionic is not among the C libraries that zig brings: nothing of it is needed to link, only to load.
-        bare = ["-nostdlib"] if triple == _BIONIC else []
-        return [sys.executable, "-m", "ziglang", "cc", "-target", _ZIG[triple], *bare]
+        # What the code calls (memory and mathematics of the C library, TVM's runtime) is in the process that loads it.
+        # Without -nostdlib zig first builds a C library for the triple, 16 s, and for Android it has none.
+        return [sys.executable, "-m", "ziglang", "cc", "-target", _ZIG[triple], "-nostdlib"]
     own = triple == canonical_triple(None)
     names = ["cc", "gcc", "clang"] if own else [_GCC[triple]] if triple in _GCC else []
     for name in names:

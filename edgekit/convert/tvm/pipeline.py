@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgekit.convert.tvm.storage import Storage
 
 NAME = "edgekit"
+OPTIONS = {"s_tir.LoopPartition": {"partition_const_loop": True}}
+"""Of TVM's pass context: loops of constant length are partitioned too."""
 
 
 def prepare(module: Any, machine: Machine, storage: Storage) -> Any:
@@ -43,13 +45,12 @@ def build(module: Any, machine: Machine) -> Any:
     """Code for a scheduled module: a `tvm.runtime.Executable`."""
     import tvm
 
-    _register()
-    options = {"s_tir.LoopPartition": {"partition_const_loop": True}}
-    with tvm.transform.PassContext(opt_level=3, config=options):
+    register()
+    with tvm.transform.PassContext(opt_level=3, config=OPTIONS):
         return tvm.relax.build(module, machine.target(), tir_pipeline=NAME)
 
 
-def _register() -> None:
+def register() -> None:
     """Makes our lowering known to TVM under `NAME`: loops to flat buffers, unrolling, partition, then TVM's own."""
     import tvm
     from tvm import s_tir, tirx

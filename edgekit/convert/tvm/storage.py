@@ -1,8 +1,9 @@
 """How weights are stored: float32, float16, or int8 with a scale per output channel.
 
 Compute is float32 in all of them: kernels convert weights as they load them. int8 is symmetric; a scale is the
-channel's largest magnitude / 127, applied to the sums. Embedding tables have a scale per row. Vectors (biases, scales, the
-parameters of normalisations) and tensors of fewer than `SMALLEST` values stay float32: they would gain nothing.
+channel's largest magnitude / 127, applied to the sums. Embedding tables have a scale per row. Vectors (biases,
+scales, the parameters of normalisations) and tensors of fewer than `SMALLEST` values stay float32: they would gain
+nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """How large a tile of a matrix product should be.
 
-A tile of `rows` × `vectors` accumulators stays in registers while the reduction runs. Each step of it loads
-`vectors` vectors of weights and `rows` broadcast scalars, and does `rows * vectors` fused multiply-adds. The constants
-are cycles, fitted to a sweep over all tiles on an AVX-512 processor with two FMA units (docs/tvm.md): half a cycle an
-FMA; .57 a load; 3 for 64 bytes of weights, which come from the L2 cache; and 4.5 at least, since an accumulator waits 4 cycles for
-its last FMA. A tail of rows or columns costs code: a tile without one is preferred where the two are within 2 %.
+A tile of `rows` × `vectors` accumulators stays in registers while the reduction runs. Each step of it loads `vectors`
+vectors of weights and `rows` broadcast scalars, and does `rows * vectors` fused multiply-adds. The constants are
+cycles, fitted to a sweep over all tiles on an AVX-512 processor with two FMA units (docs/tvm.md): half a cycle an
+FMA; .57 a load; 3 for 64 bytes of weights, which come from the L2 cache; and 4.5 at least, since an accumulator waits
+4 cycles for its last FMA. A tail of rows or columns costs code: a tile without one is preferred where the two are
+within 2 %.
 """
 
 from __future__ import annotations

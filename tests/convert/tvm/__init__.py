@@ -1,0 +1,1 @@
+"""Tests of the TVM format: its graph rewrites, its schedules, its runtime."""
