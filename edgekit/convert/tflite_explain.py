@@ -70,7 +70,7 @@ def _advice(node: dict[str, Any], file: FlatBuffer) -> str:
         return [file.tensors[int(i)] for i in node[side] if 0 <= int(i) < len(file.tensors)]
 
     inputs, outputs, kind = tensors("inputs"), tensors("outputs"), node["op_name"]
-    if any(tensor.dtype == "int16" and tensor.quantized for tensor in (*inputs, *outputs)):
+    if kind in _CONVOLUTIONS and any(tensor.dtype == "int16" for tensor in (*inputs, *outputs)):
         return "int16 activations have reference kernels only, without SIMD: take int8 unless the device has its own"
     if kind == "DEQUANTIZE" and inputs and inputs[0].dtype == "int4":
         return "unpacks its 4-bit weights in every inference: weight-int8 is faster"

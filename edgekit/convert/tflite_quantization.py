@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 _WEIGHTED = (*_PRODUCTS, "EMBEDDING_LOOKUP")
-_NORMALISING = {"SQUARED_DIFFERENCE", "RSQRT"}
 _EVERYWHERE, _AGAIN = ".*", ""
 """Two regular expressions that match every operator: one expression holds one rule for all operators."""
 ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
@@ -145,7 +144,7 @@ def _recipe(file: FlatBuffer, precision: str, keep: frozenset[str]) -> tuple[Any
             notes.append(
                 "LiteRT has only reference kernels for int16 activations: expect ten times the latency or more."
             )
-        normalises = bool(_NORMALISING & {operator.kind for operator in file.operators})
+        normalises = _normalises(file)
         for kind in [kinds(_quantizer_name(k)) for k in _PRODUCTS] if normalises and bits == 8 else [every]:
             manager.add_static_config(_EVERYWHERE, kind, bits, 8)
         if normalises and bits == 8:
@@ -160,6 +159,15 @@ def _recipe(file: FlatBuffer, precision: str, keep: frozenset[str]) -> tuple[Any
         manager.add_quantization_config(_only(file, keep), every, algorithm_key=AlgorithmName.NO_QUANTIZE)
         notes.append(f"{len(keep)} of {len(layers(file))} layers were kept in floating point, as asked.")
     return manager.get_quantization_recipe(), tuple(notes)
+
+
+def _normalises(file: FlatBuffer) -> bool:
+    """Whether it has layer normalisations: a variance, or several divisions by a root (RMS normalisation).
+
+    A single one is the length of an embedding at the end of a network, which the rest need not suffer for.
+    """
+    kinds = [operator.kind for operator in file.operators]
+    return "SQUARED_DIFFERENCE" in kinds or kinds.count("RSQRT") > 1
 
 
 def _quantizer_name(kind: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from edgekit.convert import find_model
 from edgekit.convert.sources.savedmodel import SavedModel
-from edgekit.errors import ModelError, UntrustedModelError
+from edgekit.errors import ModelError, RefusedError, UntrustedModelError
 from tests.convert.conftest import make
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,7 @@ def image(w, x):
 
 
 batch = spec("x", None, 4)
+save("complex", lambda w, x: {"y": tf.math.real(tf.signal.fft(tf.complex(x, x))) @ w}, batch)
 save("plain", lambda w, x: {"y": x @ w}, batch)
 save("two", two, spec("b", None, 4), spec("a", None, 4))
 save("other-name", lambda w, x: {"y": x @ w}, batch, signature="predict")
@@ -259,6 +260,12 @@ def test_a_saved_model_becomes_an_artifact(cache: Path, files: Path, tmp_path: P
         manifest = outcome.artifact.manifest
         assert manifest.bindings.inputs == ("a", "b")
         assert all(row.snr_db is None or row.snr_db > 30 for row in manifest.parity.outputs)
+
+
+def test_what_tflite_has_no_operator_for(cache: Path, files: Path, tmp_path: Path) -> None:
+    (outcome,) = make(files / "complex", "tflite:float32", out=tmp_path / "out")
+    with pytest.raises(RefusedError, match=r"no operator for tf\.Complex, tf\.FFT"):
+        raise outcome.error
 
 
 def test_names_in_code_must_be_the_signatures(cache: Path, files: Path, tmp_path: Path) -> None:

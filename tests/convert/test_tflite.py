@@ -221,6 +221,8 @@ def test_keeping_is_checked(network: Lowered, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no layer 'nonsense' to keep"):
         network.convert("weight-int8", tmp_path / "model.tflite", keep=["nonsense"])
     assert network.layers("float32") == ()
+    with pytest.raises(RecipeError, match="nothing to keep"):
+        network.convert("float32", tmp_path / "model.tflite", keep=[network.layers("int8")[0]])
 
 
 def test_layers_do_not_depend_on_where_the_code_lies(network: Lowered) -> None:

@@ -9,6 +9,7 @@ tensor, with ranges from the calibration data.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -106,10 +107,7 @@ class TFLite(Format):
                 content = rewritten(content, signature=named)
             (folder / LOWERED).write_bytes(content)
         elif exported.kind == "saved-model":
-            import tensorflow as tf
-
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(exported.folder / SAVED_MODEL))
-            (folder / LOWERED).write_bytes(converter.convert())
+            (folder / LOWERED).write_bytes(_from_saved_model(exported))
         else:
             _from_torch(exported, folder / LOWERED, channels_last=())
         if len(FlatBuffer.read(folder / LOWERED).signatures) != 1:
@@ -119,6 +117,10 @@ class TFLite(Format):
 
     def validate(self, recipe: Recipe) -> Precision:
         precision = super().validate(recipe)
+        if kept(recipe) and recipe.precision in _UNQUANTIZED:
+            raise RecipeError(
+                f"{recipe} quantizes nothing, so that there is nothing to keep.", remedy="Leave the option keep out."
+            )
         if recipe.options.get(LAYOUT, "NHWC") != "NHWC":
             raise RecipeError(
                 f"{recipe}: the layout {recipe.options[LAYOUT]!r} is not one to convert to.",
@@ -162,7 +164,7 @@ class TFLite(Format):
         if recipe.precision in ACTIVATION_BITS:
             key = (source, recipe.precision)
             if key not in self._ranges:
-                self._ranges[key] = observe(source, file, recipe.precision, _samples(bindings, exported, calibration))
+                self._ranges[key] = observe(source, file, recipe.precision, _samples(file, bindings, calibration))
             ranges = self._ranges[key]
         content, notes = quantize(source, file, recipe.precision, ranges, kept(recipe))
         payload.write_bytes(content)
@@ -178,6 +180,23 @@ class TFLite(Format):
 
     def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
         return tflite_explain.explain(payload)
+
+
+def _from_saved_model(exported: Exported) -> bytes:
+    """By way of TensorFlow's converter, with LiteRT's own operators only."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(exported.folder / SAVED_MODEL))
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # the converter raises what it likes here
+        missing = sorted(set(re.findall(r"\btf\.(?!lite\b)[A-Z]\w+", str(error))))
+        if not missing:
+            raise
+        raise RefusedError(
+            f"TFLite has no operator for {', '.join(missing)}, which the model uses.",
+            remedy="Write that part of the model with other operators, or leave it outside of the model.",
+        ) from error
 
 
 def _from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) -> None:
@@ -253,13 +272,11 @@ def _elements(shape: Sequence[int]) -> int:
 
 
 def _samples(
-    bindings: Bindings, exported: Exported, calibration: Mapping[str, np.ndarray]
+    file: FlatBuffer, bindings: Bindings, calibration: Mapping[str, np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
-    """Sample by sample, by the names and in the dtypes that the file takes."""
-    import numpy as np
-
-    arrays = [calibration[spec.name] for spec in exported.inputs]
-    narrowed = [array.astype(np.int32) if array.dtype == np.int64 else array for array in arrays]
-    return [
-        {name: array[k] for name, array in zip(bindings.inputs, narrowed, strict=True)} for k in range(len(arrays[0]))
-    ]
+    """Sample by sample, by the names and in the dtypes that the file takes (litert-torch makes int32 of int64)."""
+    dtypes = {name: tensor.dtype for name, tensor in file.named("inputs")}
+    arrays = {
+        name: array.astype(dtypes[name]) for name, array in zip(bindings.inputs, calibration.values(), strict=True)
+    }
+    return [{name: array[k] for name, array in arrays.items()} for k in range(len(next(iter(arrays.values()))))]
