@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from edgekit.recipe import Recipe
 
-TENSORS = "edgekit.json"
+TOLD = "edgekit.json"
 BITS = "activation_bits"
 QUANTIZED = ("dynamic-int8", "int8")
 
@@ -95,7 +95,8 @@ class TorchScript(Format):
                 module, note = _optimised(module)
                 notes.append(note)
             content = module._save_to_buffer_for_lite_interpreter()  # noqa: SLF001 - torch has no public one
-        payload.write_bytes(archive.rewritten(content, {TENSORS: _tensors(exported, bindings)}))
+        told = _told(exported, bindings, quantized=recipe.precision in QUANTIZED)
+        payload.write_bytes(archive.rewritten(content, {TOLD: told}))
         return Converted(bindings, tuple(notes))
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
@@ -176,8 +177,8 @@ def _optimised(module: Any) -> tuple[Any, str]:
     return torch.jit.freeze(module.eval()), note
 
 
-def _tensors(exported: Exported, bindings: Bindings) -> str:
-    """What the runtime must know of inputs and outputs, as JSON."""
+def _told(exported: Exported, bindings: Bindings, *, quantized: bool) -> str:
+    """What the runtime must know and the archive does not say, as JSON."""
 
     def rows(names: tuple[str, ...], specs: tuple[Any, ...]) -> list[dict[str, Any]]:
         return [
@@ -185,8 +186,12 @@ def _tensors(exported: Exported, bindings: Bindings) -> str:
             for name, spec in zip(names, specs, strict=True)
         ]
 
-    tensors = {"inputs": rows(bindings.inputs, exported.inputs), "outputs": rows(bindings.outputs, exported.outputs)}
-    return json.dumps(tensors, sort_keys=True)
+    told = {
+        "inputs": rows(bindings.inputs, exported.inputs),
+        "outputs": rows(bindings.outputs, exported.outputs),
+        "quantized": quantized,
+    }
+    return json.dumps(told, sort_keys=True)
 
 
 def _operator(name: str, count: int) -> Operator:

@@ -25,7 +25,9 @@ _DTYPES = {
     "LongStorage": "int64", "BoolStorage": "bool", "QInt8Storage": "int8", "QUInt8Storage": "uint8",
     "QInt32Storage": "int32",
 }  # fmt: skip
-_WRITTEN_BY_THE_WRITER = ("version", "byteorder", ".data/serialization_id")
+_VERSIONS = ("version", ".data/version")
+"""Where the version of its operators is: below 6 in the first, from then on in the second."""
+_WRITTEN_BY_THE_WRITER = (*_VERSIONS, "byteorder", ".data/serialization_id")
 
 
 class _Stub:
@@ -113,6 +115,7 @@ def rewritten(content: bytes, extra: Mapping[str, str]) -> bytes:
     for name, text in extra.items():
         data = text.encode()
         writer.write_record(f"extra/{name}", data, len(data))
-    writer.set_min_version(int(reader.get_record("version")))
+    version = next(name for name in _VERSIONS if reader.has_record(name))
+    writer.set_min_version(int(reader.get_record(version)))
     writer.write_end_of_file()
     return target.getvalue()

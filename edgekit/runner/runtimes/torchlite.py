@@ -1,8 +1,8 @@
 """PyTorch's lite interpreter: `.ptl` on Linux and macOS, through the `torch` package.
 
 A `.ptl` contains code, so it is loaded only if EdgeKit wrote it: the file `extra/edgekit.json` in it, which also says
-the shapes and dtypes that the interpreter itself does not know. Quantized weights are packed while loading, for the
-engine selected at that moment: fbgemm on x86, qnnpack elsewhere.
+what the interpreter itself does not know: shapes, dtypes, whether it is quantized. Quantized weights are packed while
+loading, for the engine selected at that moment: fbgemm on x86, qnnpack elsewhere.
 """
 
 from __future__ import annotations
@@ -58,12 +58,16 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     engine = _engine()
     if engine != "none":
         torch.backends.quantized.engine = engine
+    elif tensors["quantized"]:
+        raise RuntimeError(
+            "%s is quantized, and torch %s on this %s has no engine for that: it lists %s"
+            % (path, torch.__version__, platform.machine(), ", ".join(torch.backends.quantized.supported_engines))
+        )
     try:
         module = _load_for_lite_interpreter(path)
     except RuntimeError as error:
         first = (str(error).strip() or "no reason given").splitlines()[0]
-        hint = "" if engine != "none" else " (this torch has no engine for quantized operators)"
-        raise RuntimeError("torch %s cannot load %s: %s%s" % (torch.__version__, path, first, hint)) from error
+        raise RuntimeError("torch %s cannot load %s: %s" % (torch.__version__, path, first)) from error
     return Session(module, tensors)
 
 

@@ -1,0 +1,158 @@
+"""Small networks as exported programs, for the tests of the PyTorch formats; converted and run in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.convert.formats.base import Converted, Exported, Format
+from edgekit.convert.sources.base import PROGRAM
+from edgekit.recipe import Recipe
+from edgekit.runner.session import run_samples
+from edgekit.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+    from edgekit.artifact import Bindings
+
+VOCABULARY, TOKENS = 50, 12
+
+
+@dataclass(frozen=True)
+class Network:
+    """An export, samples (one array an input), and what the module answers to them."""
+
+    exported: Exported
+    inputs: list[np.ndarray]
+    reference: list[np.ndarray]
+
+    @property
+    def calibration(self) -> dict[str, np.ndarray]:
+        """The samples, by the model's name of the input."""
+        return {spec.name: array for spec, array in zip(self.exported.inputs, self.inputs, strict=True)}
+
+
+def export(module: Any, arrays: Sequence[np.ndarray], folder: Path) -> Network:
+    """Exports a module. It is calibrated with the samples that it is judged on: what exceeds a calibrated range is
+    another matter than what these tests look at."""
+    import torch
+
+    folder.mkdir(exist_ok=True)
+    module = module.eval()
+    sample = tuple(torch.from_numpy(array[0].copy()) for array in arrays)
+    torch.export.save(torch.export.export(module, sample), folder / PROGRAM)
+    with torch.no_grad():
+        answers = [module(*(torch.from_numpy(array[k].copy()) for array in arrays)) for k in range(len(arrays[0]))]
+    leaves = [torch.utils._pytree.tree_leaves(answer) for answer in answers]
+    reference = [np.stack([leaf[j].numpy() for leaf in leaves]) for j in range(len(leaves[0]))]
+    inputs = tuple(TensorSpec(f"in{i}", a.shape[1:], str(a.dtype)) for i, a in enumerate(arrays))
+    outputs = tuple(TensorSpec(f"out{j}", a.shape[1:], str(a.dtype)) for j, a in enumerate(reference))
+    return Network(Exported("torch-export", folder, inputs, outputs), list(arrays), reference)
+
+
+def convolutional(folder: Path) -> Network:
+    """What quantizing images meets: strides, a depthwise layer, ReLU6, a residual connection, folded and other
+    batch normalisations, pooling, a linear layer."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(1)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.stem_norm = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16)
+            self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+            self.point, self.late_norm = nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16)
+            self.head = nn.Linear(16 * 4 * 4, 5)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            x = nn.functional.relu6(self.stem_norm(self.stem(image)))
+            x = x + self.point(nn.functional.hardtanh(self.depthwise(x), 0.0, 2.0))
+            x = self.late_norm(torch.relu(x))
+            return self.head(nn.functional.max_pool2d(x, 2).flatten(1))
+
+    net = Net()
+    for norm in (net.stem_norm, net.late_norm):  # statistics as after training, not the identity
+        norm.running_mean.uniform_(-0.5, 0.5)
+        norm.running_var.uniform_(0.5, 2.0)
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    images = np.random.default_rng(1).standard_normal((24, 1, 3, 16, 16)).astype("float32")
+    return export(net, [images], folder)
+
+
+def encoder(folder: Path) -> Network:
+    """A transformer encoder: token ids and a mask (both int64) in, a dictionary of logits and a pooled vector out."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(2)
+    width, heads = 32, 4
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.places = nn.Embedding(VOCABULARY, width, padding_idx=0), nn.Embedding(TOKENS, width)
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.before, self.between, self.last = (nn.LayerNorm(width) for _ in range(3))
+            self.head = nn.Linear(width, 7)
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+            x = self.tokens(ids) + self.places(torch.arange(TOKENS))
+            q, k, v = self.qkv(self.before(x)).reshape(1, TOKENS, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+            blocked = torch.full((), torch.finfo(torch.float32).min)  # as the usual libraries mask
+            bias = torch.where(mask[:, None, None, :] != 0, torch.zeros(()), blocked)
+            attended = torch.softmax(q @ k.transpose(-1, -2) * 0.35 + bias, dim=-1) @ v
+            x = x + self.out(attended.transpose(1, 2).reshape(1, TOKENS, width))
+            x = self.last(x + self.down(nn.functional.gelu(self.up(self.between(x)))))
+            weights = mask.to(torch.float32)[..., None]
+            pooled = (x * weights).sum(1) / weights.sum(1)
+            return {"logits": self.head(pooled), "pooled": pooled}
+
+    rng = np.random.default_rng(2)
+    ids = rng.integers(1, VOCABULARY, (24, 1, TOKENS))
+    mask = np.ones_like(ids)
+    for row, length in zip(mask, rng.integers(4, TOKENS + 1, len(mask)), strict=True):
+        row[0, length:] = 0
+    return export(Encoder(), [ids * mask, mask], folder)
+
+
+def weightless(folder: Path) -> Network:
+    """A network that nothing can be quantized in."""
+    import torch
+
+    return export(torch.nn.ReLU(), [np.ones((4, 1, 3), "float32")], folder)
+
+
+def make(form: Format, network: Network, precision: str, payload: Path, **options: Any) -> Converted:
+    """`Format.convert` without the chain."""
+    recipe = Recipe(form.name, precision, options=options)
+    declared = form.validate(recipe)
+    calibration = network.calibration if declared.needs_calibration else {}
+    return form.convert(network.exported, payload.parent, recipe, calibration, payload)
+
+
+def run(runtime: ModuleType, payload: Path, bindings: Bindings, network: Network, threads: int = 1) -> list[np.ndarray]:
+    """What the payload answers to the network's samples, by the code that runs it on devices."""
+    names = {"inputs": list(bindings.inputs), "outputs": list(bindings.outputs)}
+    return run_samples(runtime.load(str(payload), threads, names), network.inputs)
+
+
+def snr_db(reference: np.ndarray, answered: np.ndarray) -> float:
+    """Signal to noise, in dB."""
+    signal = reference.astype("float64")
+    noise = float(((signal - answered) ** 2).sum())
+    return float("inf") if noise == 0 else 10 * float(np.log10((signal**2).sum() / noise))
+
+
+def worst(network: Network, answered: Sequence[np.ndarray]) -> float:
+    """The lowest SNR over the outputs, whose shapes must fit."""
+    assert [a.shape for a in answered] == [r.shape for r in network.reference]
+    return min(snr_db(r, a) for r, a in zip(network.reference, answered, strict=True))
