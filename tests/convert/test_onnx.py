@@ -422,6 +422,14 @@ class TestFormat:
         assert told.partitions is None
         assert "no delegate" in told.because
 
+    def test_advises_on_weights_that_are_dequantized_in_every_run(self, tmp_path: Path) -> None:
+        exported, target = lowered(net(), tmp_path)
+        made(exported, target, "weight-int8", tmp_path / "a.onnx")
+        told = Onnx().explain(exported, target, Recipe("onnx", "weight-int8"), tmp_path / "a.onnx")
+        assert any("session.disable_quant_qdq=1" in line for line in told.advice)
+        runs = {operator.name: operator.runs for operator in told.operators}
+        assert runs["FusedConv"] == "float32 kernel, weights dequantized first"
+
     def test_inputs_and_outputs_bear_the_models_names(self, tmp_path: Path) -> None:
         exported, target = lowered(net(), tmp_path, outputs=("r1",))  # which a value inside is called already
         converted = Onnx().convert(exported, target, Recipe("onnx", "float32"), {}, tmp_path / "a.onnx")

@@ -83,18 +83,25 @@ def _order(item: tuple[tuple[str, str], int]) -> tuple[int, str]:
 
 
 def _advice(name: str, runs: str) -> str:
+    if runs == SIMULATED and name == "BatchNormalization":
+        return "no integer kernel: right after its convolution, before the activation, it would be merged into that"
     if runs == SIMULATED:
-        return (
-            f"{name} has no integer kernel here: keep its layer in float32 if it costs accuracy, since it gains no time"
-        )
+        return "no integer kernel: costs a conversion on either side"
     if name == "ConvInteger":
         return "slow on CPUs: int8 is faster, and float32 convolutions often are, too"
     return ""
 
 
 def _overall(counts: Counter[tuple[str, str]]) -> tuple[str, ...]:
+    advice = []
     casts = sum(count for (name, _), count in counts.items() if name == "Cast")
-    if casts > 2:
+    if casts > _CASTS_OF_INPUTS_AND_OUTPUTS:
         told = f"{casts} casts: where this CPU has no float16 kernel, ONNX Runtime computes in float32 and casts around"
-        return (f"{told} it; float16 then saves space, not time.",)
-    return ()
+        advice.append(f"{told} it; float16 then saves space, not time.")
+    if counts[("QuantizeLinear", CONVERSION)] == 0 and any(runs == DEQUANTIZED for _, runs in counts):
+        told = "Weights are dequantized in every run. The session option session.disable_quant_qdq=1 has it done once,"
+        advice.append(f"{told} when the model is loaded, for the time and the memory of float32.")
+    return tuple(advice)
+
+
+_CASTS_OF_INPUTS_AND_OUTPUTS = 4
