@@ -56,13 +56,17 @@ def compute_half(graph: Graph) -> int:
         node.replace_all_uses_with(stored)
         graph.graph.erase_node(node)
         done += 1
-    for node in graph.graph.nodes:
+    for node in list(graph.graph.nodes):
         if node.op == "call_function":
             node.args = _replaced(node.args)
             node.kwargs = _replaced(node.kwargs)
+            if _makes_float32(node):
+                with graph.graph.inserting_after(node):
+                    cast = graph.graph.call_function(torch.ops.aten.to.dtype, (node, torch.float16))
+                node.replace_all_uses_with(cast, delete_user_cb=lambda user, cast=cast: user is not cast)
     body = next(node for node in graph.graph.nodes if node.op not in ("placeholder", "get_attr"))
     for node in list(graph.graph.nodes):
-        if node.op == "placeholder" and node.meta["val"].dtype == torch.float32:
+        if node.op == "placeholder" and _is_float32(node):
             with graph.graph.inserting_before(body):
                 cast = graph.graph.call_function(torch.ops.aten.to.dtype, (node, torch.float16))
             node.replace_all_uses_with(cast, delete_user_cb=lambda user, cast=cast: user is not cast)
@@ -71,10 +75,21 @@ def compute_half(graph: Graph) -> int:
     return done
 
 
+def _makes_float32(node: Node) -> bool:
+    """Whether float32 begins here: constants made without a dtype, integers divided."""
+    return _is_float32(node) and not any(_is_float32(value) or value.op == "get_attr" for value in node.all_input_nodes)
+
+
+def _is_float32(node: Node) -> bool:
+    import torch
+
+    return bool(getattr(node.meta.get("val"), "dtype", None) == torch.float32)
+
+
 def _as_it_was(graph: Graph, output: Node, leaf: Node) -> Node:
     import torch
 
-    if leaf.meta.get("val") is not None and leaf.meta["val"].dtype != torch.float32:
+    if leaf.op != "call_function" or not (_is_float32(leaf) or leaf.meta.get("val") is None):
         return leaf
     with graph.graph.inserting_before(output):
         return graph.graph.call_function(torch.ops.aten.to.dtype, (leaf, torch.float32))
