@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit import plugins
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.keras_archive import unsafe_content
+from edgekit.convert.sources.keras_torch import plain_program
 from edgekit.convert.sources.savedmodel import dtype_of, first_line, refuse, write_frozen
 from edgekit.errors import ModelError
 from edgekit.model import Model
@@ -40,7 +41,11 @@ class KerasModel(Source):
     exports = ("saved-model", "torch-export")
     distributions = ("keras", "tensorflow")
     extra = "keras"
-    parts = ("edgekit.convert.sources.keras_archive", "edgekit.convert.sources.savedmodel")
+    parts = (
+        "edgekit.convert.sources.keras_archive",
+        "edgekit.convert.sources.keras_torch",
+        "edgekit.convert.sources.savedmodel",
+    )
     deriving = {"torch-export": ("torch",)}  # noqa: RUF012 - the base class declares it a ClassVar
     environment = {  # noqa: RUF012
         "saved-model": {"KERAS_BACKEND": "tensorflow"},
@@ -120,19 +125,9 @@ class KerasModel(Source):
                 f"The Keras model cannot be had as {kind}: the PyTorch backend cannot open it. {error.what}",
                 remedy="Make it of Keras' own layers, or take a format that reads a SavedModel, such as tflite.",
             ) from error
-        call = _call(network)
-
-        class Module(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network
-
-            def forward(self, *tensors: Any) -> tuple[Any, ...]:
-                return tuple(call(tensors))
-
         arguments = tuple(torch.from_numpy(array.copy()) for array in sample)
         try:
-            program = torch.export.export(Module().eval(), arguments)
+            program = plain_program(network, _call(network), arguments)
         except Exception as error:  # torch raises what it likes here; the user gets its first line
             raise ModelError(
                 f"The Keras model cannot be had as {kind}: torch.export cannot trace it on Keras' PyTorch backend: "
