@@ -144,7 +144,7 @@ def convert_all(
         recipes = [Recipe(name, precision) for precision in plugins.load("format", name).precisions]
         print(f"{ref.name} {name}: {', '.join(recipe.precision for recipe in recipes)} ...", flush=True)
         try:
-            outcomes = convert(ref, recipes, out=out, bounds=Bounds(jobs=jobs))
+            outcomes = convert(ref, recipes, out=out, on_outcome=report_progress, bounds=Bounds(jobs=jobs))
         except EdgeKitError as error:  # no route to this format, or it is not installed
             cells.append(Cell(ref.name, f"{name}:*", "no route", first_sentence(error)))
             continue
@@ -153,6 +153,12 @@ def convert_all(
             if outcome.artifact is not None:
                 artifacts.append((cells[-1], outcome.artifact))
     return cells, artifacts
+
+
+def report_progress(outcome: Outcome) -> None:
+    """One line on standard error: a matrix takes long."""
+    became = "from the cache" if outcome.cached else "proven" if outcome.artifact else "not proven"
+    print(f"  {outcome.recipe}: {became}, {outcome.seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def cell_of(model: str, outcome: Outcome) -> Cell:
