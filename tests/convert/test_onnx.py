@@ -321,6 +321,11 @@ class TestFormat:
         assert all(m.accuracy.drop == 0 for m in manifests.values())
         assert {m.bindings.inputs + m.bindings.outputs for m in manifests.values()} == {("image", "logits")}
 
+    def test_layers_are_called_as_in_pytorch(self, digits: list[Outcome]) -> None:
+        assert digits[4].artifact is not None
+        model = onnx.load(digits[4].artifact.path / digits[4].artifact.manifest.payload)
+        assert [n.name for n in model.graph.node if n.op_type in ("Conv", "Gemm")] == ["0", "2", "6", "8"]
+
     def test_nothing_of_this_machine_is_in_the_file(self, digits: list[Outcome]) -> None:
         for outcome in digits:
             assert outcome.artifact is not None

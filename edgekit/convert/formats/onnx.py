@@ -164,10 +164,13 @@ def _exported_by_torch(exported: Exported) -> Any:
     """The `torch.export` program as ONNX, its values named by the exporter; `lower` renames the outer ones."""
     import torch
 
+    from edgekit.convert.onnx_model import cleaning
+
     plugins.require(("torch",), extra="torch", purpose="The format onnx, of a PyTorch model,")
     program = torch.export.load(exported.folder / PROGRAM)
-    made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
-    return made.model_proto
+    made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False).model_proto
+    cleaning.name_after_weights(made)
+    return made
 
 
 def _fold(model: Any, folder: Path) -> None:

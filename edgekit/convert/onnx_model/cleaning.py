@@ -140,6 +140,19 @@ def _name_nodes(graph: Any) -> None:
         taken.add(node.name)
 
 
+def name_after_weights(model: Any) -> None:
+    """Calls nodes as the modules were called whose weights they use: `features.0`, not `node_conv2d_1`. In place."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for name in node.input:
+            if name in constants and name.endswith(_WEIGHT):
+                node.name = name.removesuffix(_WEIGHT)
+                break
+
+
+_WEIGHT = ".weight"
+
+
 def save(model: Any, path: Any) -> None:
     """Writes the model, its weights inside, in an order of bytes that depends on its content alone."""
     path.write_bytes(model.SerializeToString(deterministic=True))
