@@ -76,7 +76,7 @@ def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) ->
     import coremltools
     import torch
 
-    program = torch.export.load(exported.folder / PROGRAM).run_decompositions(_unrolled())
+    program = torch.export.load(exported.folder / PROGRAM).run_decompositions(_decompositions())
     _name_strides(program.graph)
     _name_fills(program.graph)
     return coremltools.convert(
@@ -87,13 +87,21 @@ def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) ->
     )
 
 
-def _unrolled() -> Any:
-    """Recurrent layers, which coremltools' way from `torch.export` does not know, step by step; nothing else."""
-    import torch
-    from torch._decomp import get_decompositions
+def _decompositions() -> dict[Any, Any]:
+    """PyTorch's own decompositions of the operators that coremltools does not know, and of no others.
 
-    aten = torch.ops.aten
-    return get_decompositions([aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input])
+    They make `sub` of `subtract`, and steps of recurrent layers. Operators that coremltools knows stay whole: Core ML
+    has faster ones than the pieces.
+    """
+    import torch
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    table = torch.export.default_decompositions()
+    return {
+        operator: function
+        for operator, function in table.items()
+        if _TORCH_OPS_REGISTRY.get_func(operator.name()) is None
+    }
 
 
 def _name_strides(graph: Any) -> None:
@@ -141,6 +149,7 @@ def _from_saved_model(exported: Exported, names: Bindings, options: dict[str, An
     """A frozen SavedModel calls its outputs Identity, Identity_1, …, in the order of the alphabet of their names."""
     import coremltools
 
+    _teach_erfc()
     alphabet = sorted(range(len(exported.outputs)), key=lambda i: exported.outputs[i].name)
     frozen = ["Identity" if k == 0 else f"Identity_{k}" for k in range(len(alphabet))]
     model = coremltools.convert(
@@ -153,6 +162,22 @@ def _from_saved_model(exported: Exported, names: Bindings, options: dict[str, An
     new = dict(zip(frozen, (names.outputs[i] for i in alphabet), strict=True))
     new.update(zip((spec.name for spec in exported.inputs), names.inputs, strict=True))
     return _renamed(model, new)
+
+
+def _teach_erfc() -> None:
+    """TensorFlow computes `gelu` with Erfc, which coremltools does not know: 1 - erf(x)."""
+    from coremltools.converters.mil.frontend.tensorflow.tf_op_registry import _TF_OPS_REGISTRY, register_tf_op
+    from coremltools.converters.mil.mil import Builder
+
+    if "Erfc" in _TF_OPS_REGISTRY:
+        return
+
+    def erfc(context: Any, node: Any) -> None:
+        x = context[node.inputs[0]]
+        context.add(node.name, Builder.sub(x=1.0, y=Builder.erf(x=x), name=node.name))
+
+    erfc.__name__ = "Erfc"  # the name that it is registered by
+    register_tf_op(erfc)
 
 
 def _renamed(model: Any, names: dict[str, str]) -> Any:

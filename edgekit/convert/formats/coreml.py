@@ -67,11 +67,12 @@ class CoreML(Format):
     """Core ML packages."""
 
     name = "coreml"
-    accepts = ("torch-export", "saved-model")
+    accepts = ("saved-model", "torch-export")  # TensorFlow models without a detour; PyTorch has the other only
     runtime = "coreml"
     payload = "model.mlpackage"
     distributions = ("coremltools", "torch")
     extra = "coreml"
+    lowering = {"saved-model": ("tensorflow",)}  # noqa: RUF012 - likewise
     parts = ("edgekit.convert.coreml", "edgekit.convert.mil")
     mixed = True
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
