@@ -152,6 +152,23 @@ class TestSource:
         with pytest.raises(ModelError, match="not an ONNX model"):
             find_model(str(tmp_path / "net.onnx"))
 
+    def test_damage_anywhere_is_one_paragraph(self, tmp_path: Path) -> None:
+        external(tmp_path)
+        whole, random = (tmp_path / "net.onnx").read_bytes(), np.random.default_rng(5)
+        outcomes = set()
+        for _ in range(300):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(damaged), 2):
+                damaged[place] = random.integers(0, 256)
+            (tmp_path / "net.onnx").write_bytes(bytes(damaged))
+            try:
+                shaping.input_specs(reading.read(tmp_path / "net.onnx", "net.onnx"), "net.onnx", {})
+            except ModelError:
+                outcomes.add("refused")
+            else:
+                outcomes.add("read")
+        assert outcomes == {"refused", "read"}
+
     def test_an_operator_of_another_domain_is_named(self, tmp_path: Path) -> None:
         model = net()
         model.graph.node[1].domain = "com.acme"

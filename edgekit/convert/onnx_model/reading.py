@@ -9,6 +9,7 @@ anything is read.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ModelError
@@ -38,9 +39,33 @@ def parse(path: Path, shown: str) -> Any:
         model = onnx.load_model(str(path), load_external_data=False)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{damaged}: {error}.", remedy="Export or copy it anew.") from error
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise ModelError(f"{damaged}: it holds names that are no text.", remedy="Export or copy it anew.")
     if not model.ir_version or not model.graph.output:
         raise ModelError(f"{damaged}: it has no graph.", remedy="Export or copy it anew.")
     return model
+
+
+def _texts(message: Any) -> Iterator[Any]:
+    """Every string field; protobuf gives bytes where it cannot decode one, or raises, which is told as b""."""
+    try:
+        fields = message.ListFields()
+    except UnicodeDecodeError:
+        yield b""
+        return
+    for field, value in fields:
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        try:
+            values = list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
+        except UnicodeDecodeError:
+            yield b""
+            continue
+        for each in values:
+            if field.type == field.TYPE_MESSAGE:
+                yield from _texts(each)
+            else:
+                yield each
 
 
 def companions(path: Path, shown: str) -> tuple[str, ...]:
@@ -199,12 +224,19 @@ def _check_range(path: Path, entries: dict[str, str], tensor: Any, shown: str) -
         )
 
 
+def has_dtype(number: int) -> bool:
+    """Whether a TensorProto.DataType says anything."""
+    from onnx import TensorProto
+
+    return number != TensorProto.UNDEFINED and number in TensorProto.DataType.values()
+
+
 def _bytes_of(tensor: Any) -> int:
-    """Bytes of a tensor by its shape; -1 if it has a negative size. 4-bit elements are packed in pairs."""
+    """Bytes of a tensor by its shape; -1 if it has a negative size or no dtype. 4-bit elements are packed in pairs."""
     import onnx
     from onnx import TensorProto
 
-    if any(size < 0 for size in tensor.dims):
+    if any(size < 0 for size in tensor.dims) or not has_dtype(tensor.data_type):
         return -1
     count: int = math.prod(tensor.dims)
     if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.onnx_model.reading import subgraphs
+from edgekit.convert.onnx_model.reading import has_dtype, subgraphs
 from edgekit.convert.sources.base import fixed_shape
 from edgekit.errors import ModelError
 from edgekit.specs import DTYPES, TensorSpec
@@ -81,7 +81,9 @@ def _dtype(value: Any, shown: str) -> str:
     import onnx
 
     number = value.type.tensor_type.elem_type
-    name = "string" if number == onnx.TensorProto.STRING else onnx.helper.tensor_dtype_to_np_dtype(number).name
+    name = "something unknown"
+    if has_dtype(number):
+        name = "string" if number == onnx.TensorProto.STRING else onnx.helper.tensor_dtype_to_np_dtype(number).name
     if name not in DTYPES:
         raise ModelError(
             f"{value.name!r} of {shown} is a tensor of {name}, which EdgeKit does not feed.",
