@@ -113,19 +113,25 @@ def _pooling(rewriter: Rewriter, call: Any) -> Any:
     from tvm import relax
 
     given = call.attrs
-    base = _carried_base(rewriter, call.args[0])
-    if given["layout"] != "NCHW" or base is None:
+    if given["layout"] != "NCHW":
         return None
     if op_name(call) == "nn.adaptive_avg_pool2d":
+        base = _carried_base(rewriter, call.args[0])
+        if base is None:
+            return None
         return _first(rewriter, relax.op.nn.adaptive_avg_pool2d(base, given["output_size"], "NHWC"))
     pool = relax.op.nn.max_pool2d if op_name(call) == "nn.max_pool2d" else relax.op.nn.avg_pool2d
-    return _first(
-        rewriter,
-        pool(
-            base, given["pool_size"], given["strides"], given["padding"], given["dilation"],
-            bool(given["ceil_mode"]), bool(given["count_include_pad"]), "NHWC",
-        ),
-    )  # fmt: skip
+    pooled = pool(
+        _last(rewriter, call.args[0]),
+        given["pool_size"],
+        given["strides"],
+        given["padding"],
+        given["dilation"],
+        bool(given["ceil_mode"]),
+        bool(given["count_include_pad"]),
+        "NHWC",
+    )
+    return _first(rewriter, pooled)
 
 
 def _carried(rewriter: Rewriter, call: Any) -> Any:

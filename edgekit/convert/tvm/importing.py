@@ -31,7 +31,7 @@ def from_torch_export(path: Path) -> Any:
     table.pop(torch.ops.aten.scaled_dot_product_attention.default, None)
     program = torch.export.load(path).run_decompositions(table)
     try:
-        return from_exported_program(program, run_ep_decomposition=False, custom_convert_map={_ATTENTION: _attention})
+        return from_exported_program(program, run_ep_decomposition=False, custom_convert_map=_ours())
     except (AssertionError, NotImplementedError, ValueError) as error:
         raise RefusedError(
             f"TVM's importer cannot read the model: {str(error).strip().splitlines()[-1]}.",
@@ -61,6 +61,25 @@ def from_onnx(path: Path) -> Any:
     return relax.transform.CanonicalizeBindings()(module)
 
 
+def _ours() -> dict[str, Any]:
+    """The operators that are translated here: attention, and what TVM's importer does not know."""
+    return {_ATTENTION: _attention, "amax.default": _extreme("max"), "amin.default": _extreme("min")}
+
+
+def _extreme(name: str) -> Any:
+    def translate(node: Any, importer: Any) -> Any:
+        from tvm import relax
+
+        given = list(node.args[1:])
+        axes = given[0] if given else []
+        keeps = len(given) > 1 and bool(given[1])
+        return importer.block_builder.emit(
+            getattr(relax.op, name)(importer.env[node.args[0]], axes or None, keepdims=keeps)
+        )
+
+    return translate
+
+
 def _attention(node: Any, importer: Any) -> Any:
     """softmax(q kᵀ · scale + mask) v, as `torch.nn.functional.scaled_dot_product_attention` defines it."""
     import numpy as np
@@ -87,7 +106,7 @@ def _attention(node: Any, importer: Any) -> Any:
             mask = emit(relax.op.where(mask, zero, minus_infinity))
         scores = emit(relax.op.add(scores, mask))
     if given.get("is_causal"):
-        rows, columns = (int(size) for size in importer.shape_of(scores)[-2:])
+        rows, columns = (int(size) for size in list(importer.shape_of(scores))[-2:])
         triangle = np.where(np.tri(rows, columns, dtype=bool), 0.0, -np.inf).astype(dtype)
         scores = emit(relax.op.add(scores, relax.const(triangle)))
     weights = emit(relax.op.nn.softmax(scores, axis=-1))

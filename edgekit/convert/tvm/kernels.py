@@ -9,6 +9,7 @@ Each computation carries an annotation that tells `schedules` what it is, and su
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,33 +162,37 @@ def depthwise(
     return te.compute(tuple(shape), value, name="depthwise", attrs={KIND: WINDOW})
 
 
-def max_pooling(
+def pooling(
     x: Any,
     shape: Sequence[int],
     kernel: Sequence[int],
     strides: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
+    average: bool,
 ) -> Any:
-    """The maximum of each window of channels-last data; arguments as of `depthwise`."""
+    """The maximum or the average of each window of channels-last data; other arguments as of `depthwise`.
+
+    An average counts the padding as zeros.
+    """
     from tvm import te, tirx
 
     height, width = int(x.shape[1]), int(x.shape[2])
-    lowest = tirx.min_value(x.dtype)
+    outside = tirx.const(0, x.dtype) if average else tirx.min_value(x.dtype)
 
     def value(b: Any, y: Any, w: Any, c: Any) -> Any:
-        highest = None
+        pixels = []
         for i in range(kernel[0]):
             for j in range(kernel[1]):
                 row = y * strides[0] + i * dilation[0] - padding[0]
                 column = w * strides[1] + j * dilation[1] - padding[1]
-                pixel = tirx.if_then_else(
-                    tirx.all(_inside(row, height), _inside(column, width)), x[b, row, column, c], lowest
-                )
-                highest = pixel if highest is None else tirx.max(highest, pixel)
-        return highest
+                inside = tirx.all(_inside(row, height), _inside(column, width))
+                pixels.append(tirx.if_then_else(inside, x[b, row, column, c], outside))
+        if average:
+            return sum(pixels[1:], pixels[0]) * tirx.const(1 / len(pixels), x.dtype)
+        return reduce(tirx.max, pixels)
 
-    return te.compute(tuple(shape), value, name="max_pooling", attrs={KIND: WINDOW})
+    return te.compute(tuple(shape), value, name="pooling", attrs={KIND: WINDOW})
 
 
 def softmax(x: Any) -> Any:

@@ -43,8 +43,8 @@ def _rule(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> 
         return _convolution(rewriter, call, machine, storage)
     if name == "nn.pad":
         return _padding(rewriter, call)
-    if name == "nn.max_pool2d":
-        return _max_pooling(rewriter, call)
+    if name in ("nn.max_pool2d", "nn.avg_pool2d") and dtype_of(call) == "float32":
+        return _pooling(rewriter, call)
     if name == "nn.softmax":
         return _softmax(rewriter, call)
     if name == "nn.layer_norm":
@@ -142,18 +142,21 @@ def _padded(rewriter: Rewriter, x: Any, before: Sequence[int], after: Sequence[i
     return rewriter.builder.emit_te(padding, x, primfunc_name_hint="padding")
 
 
-def _max_pooling(rewriter: Rewriter, call: Any) -> Any:
-    given, shape = call.attrs, shape_of(call)
+def _pooling(rewriter: Rewriter, call: Any) -> Any:
+    """A maximum, or an average whose windows all count the same number of values."""
+    given, shape, average = call.attrs, shape_of(call), op_name(call) == "nn.avg_pool2d"
     kernel, strides, dilation, padding = (
         [int(size) for size in given[name]] for name in ("pool_size", "strides", "dilation", "padding")
     )
     if given["layout"] != "NHWC" or shape is None or kernel[0] * kernel[1] > LARGEST_WINDOW:
         return None
+    if average and (given["ceil_mode"] or (any(padding) and not given["count_include_pad"])):
+        return None
 
-    def max_pooling(x: Any) -> Any:
-        return kernels.max_pooling(x, shape, kernel, strides, padding[:2], dilation)
+    def pooling(x: Any) -> Any:
+        return kernels.pooling(x, shape, kernel, strides, padding[:2], dilation, average)
 
-    return _kernel(rewriter, max_pooling, call.args[0])
+    return _kernel(rewriter, pooling, call.args[0])
 
 
 def _softmax(rewriter: Rewriter, call: Any) -> Any:

@@ -4,7 +4,7 @@ This walk turns what only regroups a tensor's elements (`expand_dims`, `squeeze`
 into `reshape`, merges reshapes, and moves each behind the elementwise and row-wise operators that follow it. A product
 over the last axis and a 1×1 convolution become a product of two matrices, with all other axes as its rows: the shape
 that the schedules know best. What is left of a transformer encoder or of MobileNetV2 are chains of matrices, which
-`FuseOps` fuses.
+`FuseOps` fuses. A reduction over all axes from some one on becomes one over rows.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ UNARY = {
     "square", "tanh",
 }  # fmt: skip
 BINARY = {"add", "divide", "maximum", "minimum", "multiply", "power", "subtract"}
+_REDUCTIONS = {"max", "mean", "min", "sum"}
 _REGROUPINGS = {"expand_dims", "flatten", "reshape", "squeeze"}
 
 
@@ -49,6 +50,8 @@ def _rule(rewriter: Rewriter, call: Any) -> Any:
         return _softmax(rewriter, call, shape)
     if name == "nn.layer_norm" and [int(axis) % len(shape) for axis in call.attrs["axes"]] == [len(shape) - 1]:
         return _layer_norm(rewriter, call, shape)
+    if name in _REDUCTIONS:
+        return _reduction(rewriter, call, shape)
     if name == "matmul":
         return _matmul(rewriter, call, shape)
     if name == "nn.conv2d":
@@ -139,6 +142,21 @@ def _layer_norm(rewriter: Rewriter, call: Any, shape: tuple[int, ...]) -> Any:
         return None
     attributes = {name: call.attrs[name] for name in ("epsilon", "center", "scale")}
     return _reshaped(rewriter, rewriter.emit(relax.op.nn.layer_norm(rows, gamma, beta, axes=[-1], **attributes)), shape)
+
+
+def _reduction(rewriter: Rewriter, call: Any, shape: tuple[int, ...]) -> Any:
+    """A reduction over the last axes together is one over rows."""
+    from tvm import relax
+
+    inner = shape_of(call.args[0])
+    if inner is None:
+        return None
+    axes = range(len(inner)) if call.attrs["axis"] is None else sorted(int(a) % len(inner) for a in call.attrs["axis"])
+    kept = len(inner) - len(axes)
+    if list(axes) != list(range(kept, len(inner))) or len(inner) == 2:
+        return None
+    rows = _reshaped(rewriter, call.args[0], (prod(inner[:kept]), prod(inner[kept:])))
+    return _reshaped(rewriter, rewriter.emit(getattr(relax.op, op_name(call))(rows, [1])), shape)
 
 
 def _matmul(rewriter: Rewriter, call: Any, shape: tuple[int, ...]) -> Any:

@@ -1,7 +1,7 @@
-"""Every operator that has a schedule, on usual and awkward shapes, for every kind of register: equal to PyTorch.
+"""Every operator that has a schedule, on usual and awkward shapes, for three kinds of registers: equal to PyTorch.
 
 The machines are this machine's portable level (8 lanes, 16 registers) and, with the same tiles but compiled to run
-here, an AVX-512 processor (16 lanes, 32 registers) and those of ARM (4 lanes; 32 or 16 registers).
+here, an AVX-512 processor (16 lanes, 32 registers) and one of ARM (4 lanes, 32 registers).
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ MACHINES = {
     "avx2": Machine(HERE, "x86-64-v3", 8, 16),
     "avx512": Machine("x86_64-linux-gnu", "x86-64-v4", 16, 32).imitated(),
     "aarch64": Machine("aarch64-linux-gnu", "generic", 4, 32).imitated(),
-    "armv7": Machine("armv7-linux-gnueabihf", "cortex-a7", 4, 16).imitated(),
 }
 
 
@@ -70,7 +69,7 @@ def test_every_function_is_scheduled(compiled: tuple[Machine, Any, list[np.ndarr
     """The operators of `cases` that keep TVM's loops are known: a new one must be added here, or be scheduled."""
     _, made, _ = compiled
     left = {what.function for what in made.scheduled if what.schedule == "default schedule"}
-    assert {re.sub(r"\d+$", "", name) for name in left} <= {"group_norm", "avg_pool2d", "fused_avg_pool2d"}
+    assert {re.sub(r"\d+$", "", name) for name in left} <= {"group_norm", "avg_pool2d"}
 
 
 @pytest.mark.parametrize("name", ["1x1", "depthwise", "softmax", "layer norm", "sum of columns", "activations"])
@@ -124,7 +123,6 @@ def test_accumulators_stay_in_registers() -> None:
 def test_a_machine_without_vectors_of_that_width_is_not_asked_for_them(imported: Any) -> None:
     from edgekit.convert.tvm import compile_module
 
-    machine = machine_for("armv7")
-    made = compile_module(imported, machine)
-    assert "T.vectorized(8)" not in made.module.script()
-    assert made.build(machine) is not None
+    text = compile_module(imported, machine_for("armv7")).module.script()
+    assert "T.vectorized(4)" in text
+    assert "T.vectorized(8)" not in text
