@@ -61,10 +61,10 @@ asked = {"image": {}, "many": {}, "dict": {}, "free": {}, "free-7": {"sequence":
          "free-5": {"sequence": (2, 7, 5)}, "lambda": {}, "custom": {}}
 for name, shapes in asked.items():
     told[name] = found = {"error": ""}
-    folder = files / f"exported {name}"
+    folder, stem = files / f"exported {name}", name.split("-")[0]
     folder.mkdir()
     try:
-        model = source.open_file(files / f"{name.split("-")[0]}.keras", name, name.split("-")[0], shapes)
+        model = source.open_file(files / f"{stem}.keras", name, stem, shapes)
         random = np.random.default_rng(0)
         sample = [random.standard_normal(spec.shape).astype("float32") for spec in model.inputs]
         expected = source.export(model, sample, folder)(sample)
@@ -101,7 +101,10 @@ for name in ("image", "many", "dict", "not-saved"):
         sample, expected = ([*np.load(folder / f"{kind}.npz").values()] if name != "not-saved" else []
                             for kind in ("sample", "expected"))
         KerasModel().derive("torch-export", folder, sample, folder)
-        outputs = torch.export.load(folder / "program.pt2").module()(*map(torch.from_numpy, sample))
+        program = torch.export.load(folder / "program.pt2")
+        found["operators"] = [str(n.target).split(".")[1] for n in program.graph.nodes if n.op == "call_function"]
+        found["weights"] = {name: list(value.shape) for name, value in program.state_dict.items()}
+        outputs = program.module()(*map(torch.from_numpy, sample))
         found["differs_by"] = max(float(np.abs(a.detach().numpy() - b).max()) for a, b in zip(outputs, expected))
     except EdgeKitError as error:
         found["error"] = str(error)
@@ -183,6 +186,15 @@ def test_so_does_the_torch_program(torch_exports: dict[str, Any], name: str) -> 
     """Two inputs and two outputs of equal shapes: nothing but their order tells them apart."""
     assert torch_exports[name]["error"] == "", torch_exports[name]["error"]
     assert torch_exports[name]["differs_by"] < 1e-5
+
+
+def test_the_torch_program_is_what_pytorch_users_would_write(torch_exports: dict[str, Any]) -> None:
+    """So that quantizers find layers where there are some, and runtimes nothing that they do not know."""
+    image = torch_exports["image"]
+    assert image["operators"] == ["permute", "conv2d", "permute", "relu", "reshape", "linear"]
+    assert image["weights"] == {
+        "convolution_kernel": [4, 1, 3, 3], "convolution_bias": [4], "scores_kernel": [3, 64], "scores_bias": [3]
+    }  # fmt: skip
 
 
 def test_a_dynamic_axis_needs_a_shape(exports: dict[str, Any]) -> None:

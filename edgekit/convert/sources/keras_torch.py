@@ -2,7 +2,8 @@
 
 What Keras leaves in the graph would stand in the way of those who read it: conversions of a tensor to the dtype that it
 has, requests for a memory layout (ExecuTorch refuses to run them), and weights that are copies of the parameters and
-are turned from Keras' order to PyTorch's in every inference. Here they become parameters, in the order that is used.
+are turned from Keras' order to PyTorch's in every inference. Here they become parameters, in the order that is used,
+and products with a bias beside them the layers that quantizers look for.
 """
 
 from __future__ import annotations
@@ -78,7 +79,53 @@ def _with_parameters(traced: Any, paths: dict[int, str]) -> Any:
     for node in reversed(list(traced.graph.nodes)):
         if node in constants:
             traced.graph.erase_node(node)
+    for node in list(traced.graph.nodes):
+        if node.target == torch.ops.aten.add.Tensor and not node.kwargs:
+            _join_bias(traced.graph, node, values)
     return torch.fx.GraphModule(values, traced.graph)
+
+
+def _join_bias(graph: Any, add: Any, values: dict[str, Any]) -> None:
+    """Makes a layer of a bias that is added to a matrix product, or to a convolution's output in NHWC."""
+    import torch
+
+    aten = torch.ops.aten
+    product, bias = add.args
+    if getattr(bias, "op", "") != "get_attr" or getattr(product, "op", "") != "call_function":
+        return
+    turned = product.args[0] if product.target == aten.permute.default else None
+    layer = product if turned is None else turned
+    if any(len(node.users) != 1 for node in (product, layer)) or len(layer.args) < 2:
+        return
+    weight = layer.args[1]
+    if getattr(weight, "op", "") != "get_attr" or len(weight.users) != 1 or len(bias.users) != 1:
+        return
+    kernel, flat = values[weight.target], values[bias.target].flatten()
+    channels_last = turned is not None and product.args[1] == [0, *range(2, kernel.ndim), 1]
+    if channels_last and layer.target == aten.conv2d.default and layer.args[2:3] in ((), (None,)):
+        if len(flat) == kernel.shape[0] and values[bias.target].shape[-1] == len(flat):
+            _replace(values, bias.target, flat)
+            with graph.inserting_before(layer):
+                fetched = graph.get_attr(bias.target)
+            layer.args = (*layer.args[:2], fetched, *layer.args[3:])
+            add.replace_all_uses_with(product)
+            graph.erase_node(add)
+            graph.erase_node(bias)
+    elif turned is None and layer.target == aten.matmul.default and kernel.ndim == 2 and len(flat) == kernel.shape[1]:
+        _replace(values, weight.target, kernel.T.contiguous())
+        _replace(values, bias.target, flat)
+        with graph.inserting_before(add):
+            linear = graph.call_function(aten.linear.default, (layer.args[0], weight, bias))
+        linear.meta = dict(add.meta)
+        add.replace_all_uses_with(linear)
+        graph.erase_node(add)
+        graph.erase_node(layer)
+
+
+def _replace(values: dict[str, Any], name: str, value: Any) -> None:
+    import torch
+
+    values[name] = torch.nn.Parameter(value.detach(), requires_grad=False)
 
 
 def _attribute(module: Any, path: str) -> Any:
