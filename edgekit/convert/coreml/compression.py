@@ -79,7 +79,7 @@ def check_layers(function: Any, keep: frozenset[str]) -> None:
     if unknown:
         raise RecipeError(
             f"There is no layer {', '.join(unknown)} to keep in the ML Program.",
-            remedy="Take names from --explain, or from the notes of an artifact of the same precision.",
+            remedy="--max-drop lists the layers of this precision by name.",
         )
 
 
