@@ -20,9 +20,12 @@ HOT_C = 70.0
 
 
 class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that was looked at. `remedy` is empty where nothing need be done."""
+    """One thing that was looked at. `remedy` is empty where nothing need be done.
 
-    level: Literal["ok", "warning", "missing"]
+    "missing" stops any measurement; "absent" only that of the artifacts that need it.
+    """
+
+    level: Literal["ok", "warning", "missing", "absent"]
     subject: str
     what: str
     remedy: str = ""
@@ -62,11 +65,16 @@ def examine(device: Device) -> list[Finding]:
 
 
 def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
-    for name, found in info["runtimes"].items():
+    runtimes: dict[str, dict[str, Any]] = info["runtimes"]
+    if not any("package" in found for found in runtimes.values()):
+        reasons = "; ".join(f"{name}: {found['reason']}" for name, found in runtimes.items())
+        yield Finding("missing", "runtime", f"there is none ({reasons})", install_remedy(device, "litert"))
+        return
+    for name, found in runtimes.items():
         if "package" in found:
             yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
         else:
-            yield Finding("missing", f"runtime {name}", found["reason"], install_remedy(device, name))
+            yield Finding("absent", f"runtime {name}", found["reason"])
 
 
 def _disk(device: Device) -> Finding:

@@ -29,7 +29,8 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
     if as_json:
         output.print_json("doctor", target=found_target.name, findings=findings)
     else:
-        marks = {"ok": Text("✓", "green"), "warning": Text("!", "yellow"), "missing": Text("✗", "bold red")}
+        marks = {"ok": Text("✓", "green"), "warning": Text("!", "yellow"), "missing": Text("✗", "bold red"),
+                 "absent": Text("–", "dim")}  # fmt: skip
         rows = [[marks[f.level], f.subject, f.what, f.remedy] for f in findings]
         output.print_table(
             f"{found_target.name}: what an artifact will find there", ["", "subject", "found", "what to do"], rows

@@ -64,8 +64,8 @@ def run_request(
     return events
 
 
-def device_info(device: Device, *, timeout_s: float = 60) -> dict[str, Any]:
-    """Facts and runtimes of a device.
+def device_info(device: Device, *, timeout_s: float = 180) -> dict[str, Any]:
+    """Facts and runtimes of a device. Each runtime is imported to be found: a slow board takes its time for that.
 
     Returns:
         `{"python": path, "facts": {"values": ..., "missing": ...}, "runtimes": {name: {"package", "version"} or

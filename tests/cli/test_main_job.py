@@ -213,6 +213,7 @@ def test_doctor_finds_what_a_bench_will_find(edgekit: Callable[..., Answer], boa
     found = {finding["subject"]: finding for finding in answer.document["findings"]}
     assert answer.code == 0
     assert found["runtime litert"]["level"] == "ok"
+    assert found["runtime coreml"]["level"] == ("ok" if sys.platform == "darwin" else "absent")
     assert found["runtime litert"]["what"].startswith("ai_edge_litert ")
     assert {"connection", "Python", "free space", "other load", "frequency governor"} <= found.keys()
 
@@ -225,7 +226,7 @@ def test_doctor_names_a_missing_runtime_and_a_missing_python(
     bare.chmod(0o755)
     target = board.target.with_name("bare.toml")
     for python, subject, remedy in (
-        (str(bare), "runtime litert", f"{bare} -m pip install ai-edge-litert"),
+        (str(bare), "runtime", f"{bare} -m pip install ai-edge-litert"),
         ("/no/such/python3", "Python", "Install Python 3.8"),
     ):
         text = board.target.read_text().replace(f'python = "{sys.executable}"', f'python = "{python}"')
