@@ -8,10 +8,10 @@
 It proves that a program says what its source computes: float32 to more than 90 dB. It is written from the operators'
 documentation in coremltools (`coremltools.converters.mil.mil.ops.defs`) and shares no arithmetic with coremltools.
 
-Float16 (docs/decisions/0010-a-reference-evaluator-for-mil.md): each operator is computed in float32 and its result rounded to float16, once, to the
-nearest even. So the evaluator models what float16 storage costs. It does not model a device's order of summation,
-float16 accumulation on the GPU or the Neural Engine, operators that are fused and so rounded less often, approximate
-`exp` and `tanh`, or flushed denormals.
+Float16: each operator is computed in float32 and its result rounded to float16, once, to the nearest even. So the
+evaluator models what float16 storage costs. It does not model a device's order of summation, float16 accumulation on
+the GPU or the Neural Engine, operators that are fused and so rounded less often, approximate `exp` and `tanh`, or
+flushed denormals (docs/decisions/0010-a-reference-evaluator-for-mil.md).
 
 What is refused: a program with an operator that is not in the table. All that are missing are told at once, before
 anything runs.
