@@ -6,7 +6,8 @@ calibration samples. Normalisations, softmax and other functions stay in float32
 ones that cost more accuracy than time.
 
 On x86 without VNNI the kernels add pairs of products of 8 bits in 16 bits, which saturates. So weights are quantized
-to 7 bits (`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB and is right on every CPU.
+to 7 bits (`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB (static) or 3 to 6 dB (dynamic), and is
+right on every CPU.
 """
 
 from __future__ import annotations
@@ -118,8 +119,10 @@ def to_dynamic_int8(
 
 
 def refuse_quantized(model: Any) -> None:
-    """Raises:
-    RefusedError: the model is quantized already; a second quantization would be one of its simulation.
+    """Refuses a second quantization: it would be one of the first one's simulation.
+
+    Raises:
+        RefusedError: the model is quantized already.
     """
     found = [node.name for node in model.graph.node if node.op_type in _QUANTIZED]
     if found:

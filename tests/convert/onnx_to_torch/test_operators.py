@@ -192,18 +192,17 @@ CONVOLUTIONS = [
     Case("Conv", (floats(1, 2, 9), floats(3, 2, 4)), {"auto_pad": "SAME_LOWER"}, constant=(1,)),
     Case("Conv", (floats(1, 2, 9), floats(3, 2, 4)), {"auto_pad": "VALID"}, constant=(1,)),
     Case("Conv", (floats(1, 2, 4, 5, 4), floats(3, 2, 2, 2, 2)), constant=(1,)),
-    Case("ConvTranspose", (floats(1, 3, 4, 5), floats(3, 2, 3, 3), floats(2)), {"strides": [2, 2], "pads": [1, 1, 1,
-    1]},
-         constant=(1, 2)),
+    Case("ConvTranspose", (floats(1, 3, 4, 5), floats(3, 2, 3, 3), floats(2)),
+         {"strides": [2, 2], "pads": [1, 1, 1, 1]}, constant=(1, 2)),
     Case("ConvTranspose", (floats(1, 3, 4, 5), floats(3, 2, 3, 3)), {"strides": [2, 2], "pads": [0, 1, 1, 0],
          "output_padding": [1, 1]}, constant=(1,)),
     Case("ConvTranspose", (floats(1, 3, 4, 5), floats(3, 2, 3, 3)), {"strides": [2, 2], "output_shape": [9, 12]},
          constant=(1,)),
     Case("ConvTranspose", (floats(1, 4, 5), floats(4, 1, 3)), {"group": 2, "auto_pad": "SAME_UPPER", "strides": [2]},
          constant=(1,)),
-    Case("ConvInteger", (ints(np.arange(16).reshape(1, 1, 4, 4), "uint8"), ints(np.arange(9).reshape(1, 1, 3, 3),
-    "uint8"),
-                         ints(5, "uint8")), {"pads": [1, 1, 1, 1]}, constant=(1,)),
+    Case("ConvInteger", (ints(np.arange(16).reshape(1, 1, 4, 4), "uint8"),
+                         ints(np.arange(9).reshape(1, 1, 3, 3), "uint8"), ints(5, "uint8")),
+         {"pads": [1, 1, 1, 1]}, constant=(1,)),
     Case("QLinearConv", (ints(np.arange(16).reshape(1, 1, 4, 4), "uint8"), np.float32(0.1), ints(3, "uint8"),
                          ints(np.arange(9).reshape(1, 1, 3, 3) - 4, "int8"), np.float32([0.2]), ints([0], "int8"),
                          np.float32(0.5), ints(9, "uint8"), ints([11], "int32")), constant=tuple(range(1, 9))),
@@ -293,8 +292,7 @@ EARLIER_OPSETS = [
 ]
 
 CASES = [*ONE_INPUT, *SEVERAL_INPUTS, *SHAPES, *INDICES, *REDUCTIONS, *CONVOLUTIONS, *POOLS, *NORMALISATIONS,
-*RECURRENT,
-         *RESIZES, *EARLIER_OPSETS]  # fmt: skip
+         *RECURRENT, *RESIZES, *EARLIER_OPSETS]  # fmt: skip
 
 NOT_IN_ONNX_RUNTIME = {
     # judged by the ONNX library's own reference data in test_conformance.py
