@@ -195,3 +195,36 @@ def test_no_engine_to_pack_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "ENGINES", ("tpu",))
     with pytest.raises(ConversionError, match="no engine for quantized operators"), native.engine_for_packing():
         pass
+
+
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_padding_in_words_becomes_numbers(tmp_path: Path, kernel: int) -> None:
+    """An even kernel pads one more behind than before."""
+    import torch
+
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(2, 3, (kernel, 3), padding="same", dilation=(1, 2))
+    network = export(layer, [np.random.default_rng(0).standard_normal((24, 1, 2, 9, 9)).astype("float32")], tmp_path)
+    graph, _ = open_graph(network.exported)
+    assert called(graph) == ["aten::constant_pad_nd"] * (kernel == 4) + ["aten::conv2d"]
+    assert worst(network, answers(graph, network)) > 100
+    with native.engine_for_packing():
+        native.quantize_static(graph, native.observe(graph, network.calibration), (), 7)
+    assert worst(network, answers(finish(graph), network)) > 25
+
+
+def test_an_infinite_value_has_no_scale(tmp_path: Path) -> None:
+    import torch
+
+    class Infinite(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(torch.log(torch.relu(x)))
+
+    network = export(Infinite(), [np.zeros((24, 1, 3), "float32")], tmp_path)
+    graph, _ = open_graph(network.exported)
+    with native.engine_for_packing(), pytest.raises(RefusedError, match="the value log reaches from -inf"):
+        native.quantize_static(graph, native.observe(graph, network.calibration), (), 7)

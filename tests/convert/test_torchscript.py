@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Bindings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 FORM = TorchScript()
 PRECISIONS = tuple(FORM.precisions)

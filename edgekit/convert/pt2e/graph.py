@@ -66,6 +66,7 @@ def open_graph(exported: Exported) -> tuple[Graph, tuple[Any, ...]]:
             f"{len(exported.inputs)} and {len(exported.outputs)}.",
             remedy="Name all inputs and outputs in model.py.",
         )
+    _spell_out_padding(graph)
     fold_batch_norms(graph)
     given = tuple(leaves_of(program.example_inputs)) if program.example_inputs else ()
     return finish(graph), given or tuple(
@@ -146,6 +147,34 @@ def _layer_name(weight: str) -> str:
 def shape_of(node: Node) -> tuple[int, ...]:
     """The shape of what a node computes."""
     return tuple(int(size) for size in node.meta["val"].shape)
+
+
+def _spell_out_padding(graph: Graph) -> None:
+    """Replaces "same" and "valid" of convolutions by numbers, which quantized operators take."""
+    import torch
+
+    aten = torch.ops.aten
+    plain = {aten.conv1d.padding: aten.conv1d.default, aten.conv2d.padding: aten.conv2d.default}
+    for node in graph.graph.nodes:
+        if node.target not in plain:
+            continue
+        given: list[Any] = [*node.args, *_CONVOLUTION_DEFAULTS[len(node.args) - 2 :]]
+        value, weight, bias, stride, padding, dilation, groups = given
+        kernel = shape_of(weight)[2:]
+        spread = dilation * len(kernel) if len(dilation) == 1 else dilation
+        total = [0 if padding == "valid" else step * (size - 1) for step, size in zip(spread, kernel, strict=True)]
+        if any(size % 2 for size in total):  # one more behind than before, which a convolution cannot say
+            both = [side for size in reversed(total) for side in (size // 2, size - size // 2)]
+            with graph.graph.inserting_before(node):
+                value = graph.graph.call_function(aten.constant_pad_nd.default, (value, both, 0.0))
+            value.meta["val"] = torch.nn.functional.pad(node.args[0].meta["val"], both)
+            total = [0] * len(total)
+        node.target = plain[node.target]
+        node.args = (value, weight, bias, stride, [size // 2 for size in total], dilation, groups)
+
+
+_CONVOLUTION_DEFAULTS = (None, [1], "valid", [1], 1)
+"""Bias, stride, padding, dilation, groups."""
 
 
 def fold_batch_norms(graph: Graph) -> None:

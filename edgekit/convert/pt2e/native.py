@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.pt2e.embeddings import quantize_embeddings
@@ -32,7 +33,7 @@ from edgekit.convert.pt2e.graph import (
     shape_of,
     tensor_of,
 )
-from edgekit.errors import ConversionError
+from edgekit.errors import ConversionError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -81,8 +82,7 @@ def observe(graph: Graph, calibration: Mapping[str, np.ndarray]) -> dict[str, Ra
     class Observer(torch.fx.Interpreter):  # type: ignore[misc]  # torch is not followed by mypy
         def run_node(self, n: Node) -> Any:
             result = super().run_node(n)
-            computed = n.op in ("placeholder", "call_function") and isinstance(result, torch.Tensor)
-            if computed and result.is_floating_point() and result.numel():
+            if isinstance(result, torch.Tensor) and result.is_floating_point() and result.numel():
                 low, high = (float(x) for x in result.aminmax())
                 seen = found.get(n.name, Range(low, high))
                 found[n.name] = Range(min(low, seen.low), max(high, seen.high))
@@ -173,8 +173,8 @@ class _Static:
         node, quantized = layer.node, torch.ops.quantized
         kind = "linear" if layer.kind == LINEAR else schema(node).removeprefix("aten::")
         end = self._end(node)
-        scale, zero_point = self.ranges[end.name].parameters(self.bits)
         entry = self._quantized(node.args[0], node)
+        scale, zero_point = self._parameters(end)
         packed = add_attribute(self.graph, f"{layer.name}.packed", _packed(self.graph, layer), node)
         with self.graph.graph.inserting_before(node):
             twin = self.graph.graph.call_function(
@@ -202,7 +202,7 @@ class _Static:
         elif name == "aten::add" and len(entries) == 2 and not node.kwargs and len(shape_of(node)) == 4:
             # A residual connection of convolutions. Those of transformers (rank 3) stay in float: their stream holds
             # a few large values, and one scale for all of them leaves the others no resolution.
-            scale, zero_point = self.ranges[self._end(node).name].parameters(self.bits)
+            scale, zero_point = self._parameters(self._end(node))
             with self.graph.graph.inserting_before(node):
                 twin = self.graph.graph.call_function(torch.ops.quantized.add.default, (*entries, scale, zero_point))
         else:
@@ -231,7 +231,7 @@ class _Static:
         import torch
 
         weight, bias, mean, variance = node.args[1:5]
-        scale, zero_point = self.ranges[self._end(node).name].parameters(self.bits)
+        scale, zero_point = self._parameters(self._end(node))
         arguments = (entry, weight, bias, mean, variance, node.args[7], scale, zero_point)
         with self.graph.graph.inserting_before(node):
             return self.graph.graph.call_function(torch.ops.quantized.batch_norm2d.default, arguments)
@@ -249,12 +249,22 @@ class _Static:
         import torch
 
         if value not in self.twins:
-            scale, zero_point = self.ranges[value.name].parameters(self.bits)
+            scale, zero_point = self._parameters(value)
             with self.graph.graph.inserting_before(user):
                 self.twins[value] = self.graph.graph.call_function(
                     torch.ops.aten.quantize_per_tensor.default, (value, scale, zero_point, torch.quint8)
                 )
         return self.twins[value]
+
+    def _parameters(self, value: Node) -> tuple[float, int]:
+        seen = self.ranges[value.name]
+        if not (isfinite(seen.low) and isfinite(seen.high)):
+            raise RefusedError(
+                f"int8: with the calibration data the value {value.name} reaches from {seen.low} to {seen.high}, which "
+                "no scale covers.",
+                remedy="Mask with a large number instead of infinity, or keep the layer in floating point.",
+            )
+        return seen.parameters(self.bits)
 
     @staticmethod
     def _end(node: Node) -> Node:

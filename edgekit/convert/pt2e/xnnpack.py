@@ -10,6 +10,7 @@ What is done differently from XNNPACK's own quantizer as it comes:
 - layers can be kept, and an operator without weights (a residual connection) is quantized only between quantized ones;
 - the residual connections of transformers (rank below 4) stay in float: their stream holds a few large values, and one
   scale for all of them leaves the others no resolution;
+- a ReLU6 (or another bounded activation) belongs to the layer before it: its range is quantized, and not what it cuts;
 - in dynamic quantization, a convolution followed by ReLU is quantized as well: the quantizer leaves those out, and
   with them all but one layer of crepe_tiny.
 """
@@ -116,14 +117,25 @@ def _quantizer(wanted: Callable[[Node], bool], dynamic: bool) -> Any:
 
     class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]  # executorch is not followed by mypy
         def annotate(self, model: Graph) -> Graph:
-            if dynamic:
-                for layer in quantizable(model, dynamic=True):
-                    if layer.kind == CONVOLUTION and wanted(layer.node):
-                        qualities = {layer.node.args[0]: config.input_activation, layer.weight: config.weight}
-                        layer.node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(qualities, _annotated=True)
+            """Annotates first what it does not know, or knows less well, then what it does."""
+            for layer in quantizable(model, dynamic=dynamic):
+                end = None if dynamic else _upper_bound(layer.node)
+                if wanted(layer.node) and (end is not None or (dynamic and layer.kind == CONVOLUTION)):
+                    inputs = {layer.node.args[0]: config.input_activation, layer.weight: config.weight}
+                    layer.node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(inputs, _annotated=True)
+                    if end is not None:
+                        end.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
+                            output_qspec=config.output_activation, _annotated=True
+                        )
             return super().annotate(model)
 
     return Quantizer().set_global(config).set_filter_function(wanted)
+
+
+def _upper_bound(node: Node) -> Node | None:
+    """The bounded activation that alone uses a layer's result, if there is one."""
+    users = list(node.users)
+    return users[0] if len(users) == 1 and schema(users[0]) in ("aten::hardtanh", "aten::hardtanh_") else None
 
 
 def _configuration(dynamic: bool) -> Any:
