@@ -150,7 +150,7 @@ def _recipe(file: FlatBuffer, precision: str, keep: frozenset[str]) -> tuple[Any
         if normalises and bits == 8:
             notes.append(
                 "The model normalises while it runs, so only its matrix products and convolutions are int8; the "
-                "operators between them stay float32."
+                "operators between them stay float32. For such a model dynamic-int8 is usually faster and closer."
             )
         if any(operator.kind == "EMBEDDING_LOOKUP" for operator in file.operators):
             manager.add_dynamic_config(_AGAIN, kinds.EMBEDDING_LOOKUP, 8)
