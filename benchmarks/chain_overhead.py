@@ -150,14 +150,24 @@ class Cost(NamedTuple):
         return Cost(self.wall - other.wall, self.cpu - other.cpu)
 
 
+def total(costs: Sequence[Cost]) -> Cost:
+    """Their sum."""
+    return Cost(sum(cost.wall for cost in costs), sum(cost.cpu for cost in costs))
+
+
 @dataclass(frozen=True)
 class Pair:
     """One run of each side, and the parts of the chain's."""
 
     direct: Cost
     chain: Cost
-    proof: Cost
+    stages: Mapping[str, Cost]
     starts: Cost
+
+    @property
+    def proof(self) -> Cost:
+        """What the chain spends on proving."""
+        return total([self.stages[name] for name in PROOF])
 
     def ratios(self) -> Mapping[str, Cost]:
         """The chain's parts over the direct side."""
@@ -186,22 +196,22 @@ def measure(model: str, recipe: str, *, chain_first: bool) -> Pair:
     """One pair."""
     with tempfile.TemporaryDirectory() as folder:
         if chain_first:
-            chain, proof = _chain(model, recipe, Path(folder))
+            chain, stages = _chain(model, recipe, Path(folder))
         direct, _ = _run(BUILD + DIRECT[recipe], [model, folder])
         if not chain_first:
-            chain, proof = _chain(model, recipe, Path(folder))
+            chain, stages = _chain(model, recipe, Path(folder))
     starts = [_run(imports, [])[0] for imports in STARTS[recipe]]
-    return Pair(direct, chain, proof, Cost(sum(s.wall for s in starts), sum(s.cpu for s in starts)))
+    return Pair(direct, chain, stages, total(starts))
 
 
-def _chain(model: str, recipe: str, folder: Path) -> tuple[Cost, Cost]:
-    """What a conversion costs in all, and its proof alone."""
+def _chain(model: str, recipe: str, folder: Path) -> tuple[Cost, dict[str, Cost]]:
+    """What a conversion costs in all, and each stage of its workers."""
     whole, printed = _run(CHAIN, [model, str(folder / "out"), recipe], {"EDGEKIT_CACHE": str(folder / "cache")})
-    stages = [(stage, Cost(*clocks)) for stage, *clocks in json.loads(printed)]
-    proof = [after.less(at) for (stage, at), (_, after) in itertools.pairwise(stages) if stage in PROOF]
-    if len(proof) != len(PROOF):
-        raise SystemExit(f"the chain reported the stages {', '.join(stage for stage, _ in stages)}")
-    return whole, Cost(sum(p.wall for p in proof), sum(p.cpu for p in proof))
+    begun = [(stage, Cost(*clocks)) for stage, *clocks in json.loads(printed)]
+    stages = {stage: after.less(at) for (stage, at), (_, after) in itertools.pairwise(begun) if stage != "done"}
+    if not set(PROOF) <= set(stages):
+        raise SystemExit(f"the chain reported the stages {', '.join(stages)}")
+    return whole, stages
 
 
 def _run(code: str, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> tuple[Cost, str]:
@@ -222,7 +232,7 @@ def _run(code: str, arguments: Sequence[str], more: Mapping[str, str] | None = N
 
 
 def print_pairs(recipe: str, pairs: Sequence[Pair]) -> None:
-    """Two lines: wall clock and CPU time."""
+    """Seconds and ratios by wall clock and CPU time; then the CPU seconds of the chain's stages."""
     for clock in Cost._fields:
         direct = [getattr(pair.direct, clock) for pair in pairs]
         parts = {name: [getattr(getattr(p, name), clock) for p in pairs] for name in ("chain", "proof", "starts")}
@@ -230,7 +240,12 @@ def print_pairs(recipe: str, pairs: Sequence[Pair]) -> None:
         print(f"{recipe:20} {clock:4} s: direct {spread(direct, 1)}, {seconds}")
         ratios = [pair.ratios() for pair in pairs]
         told = [f"{name} {spread([getattr(r[name], clock) for r in ratios], 2)}" for name in ratios[0]]
-        print(f"{'':20} {clock:4} ratio: {', '.join(told)}", flush=True)
+        print(f"{'':20} {clock:4} ratio: {', '.join(told)}")
+    stages = {name: statistics.median(pair.stages[name].cpu for pair in pairs) for name in pairs[0].stages}
+    print(
+        f"{'':20} cpu  s of its stages: {', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
