@@ -87,7 +87,6 @@ def _overall(pieces: int, outside: int, file: FlatBuffer) -> tuple[str, ...]:
             f"XNNPACK takes the graph in {pieces} pieces: each border copies tensors; replace the {outside} operators "
             "that it leaves out, if they can be."
         )
-    custom = sorted({operator.custom for operator in file.operators if operator.custom})
-    if custom:
-        advice.append(f"The operators {', '.join(custom)} are custom ones: a device needs their kernels.")
+    if file.custom:
+        advice.append(f"The operators {', '.join(file.custom)} are custom ones: a device needs their kernels.")
     return tuple(advice)

@@ -5,6 +5,7 @@ The interpreter widens what it loads (int4 tensors are told as int8), so what a 
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,6 @@ class Operator:
     """An operator: its kind ("CONV_2D"), its tensors by index; -1 is a tensor left out."""
 
     kind: str
-    custom: str | None
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -77,8 +77,11 @@ class FlatBuffer:
             count = self._model.SignatureDefsLength()
             self.signatures = [self._signature(i) for i in range(count)]
             self.signature_names = [self._model.SignatureDefs(i).SignatureKey().decode() for i in range(count)]
+            codes = [self._model.OperatorCodes(i).CustomCode() for i in range(self._model.OperatorCodesLength())]
+            self.custom = sorted({code.decode() for code in codes if code})
+            """The custom operators that any of its graphs may use."""
             self._check_buffers(len(content))
-        except (TypeError, IndexError, struct_error(), AttributeError, UnicodeDecodeError) as error:
+        except (TypeError, IndexError, struct.error, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"its tables are damaged ({error})") from error
 
     @classmethod
@@ -92,9 +95,6 @@ class FlatBuffer:
 
     def _tensor(self, i: int) -> Tensor:
         found = self._graph.Tensors(i)
-        return self._describe(found, i)
-
-    def _describe(self, found: Any, i: int) -> Tensor:
         shape = tuple(int(found.Shape(k)) for k in range(found.ShapeLength()))
         signature = tuple(int(found.ShapeSignature(k)) for k in range(found.ShapeSignatureLength())) or shape
         quantization = found.Quantization()
@@ -112,10 +112,8 @@ class FlatBuffer:
     def _operator(self, i: int) -> Operator:
         found = self._graph.Operators(i)
         code = self._model.OperatorCodes(found.OpcodeIndex())
-        kind = self._kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
         return Operator(
-            kind=kind,
-            custom=(code.CustomCode() or b"").decode() if kind == "CUSTOM" else None,
+            kind=self._kinds[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())],
             inputs=tuple(int(found.Inputs(k)) for k in range(found.InputsLength())),
             outputs=tuple(int(found.Outputs(k)) for k in range(found.OutputsLength())),
         )
@@ -171,13 +169,6 @@ class FlatBuffer:
             if tensor.dtype == "int16" and tensor.quantized:
                 return tensor.dtype
         return None
-
-
-def struct_error() -> type[Exception]:
-    """What the flatbuffer reader raises where a table ends too early."""
-    import struct
-
-    return struct.error
 
 
 def _natural(name: str) -> tuple[int, str]:

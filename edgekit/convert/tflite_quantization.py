@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 _WEIGHTED = (*_PRODUCTS, "EMBEDDING_LOOKUP")
+_QUANTIZER_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+"""Operators that the quantizer calls otherwise."""
 _EVERYWHERE, _AGAIN = ".*", ""
 """Two regular expressions that match every operator: one expression holds one rule for all operators."""
 ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
@@ -139,26 +141,33 @@ def _recipe(file: FlatBuffer, precision: str, keep: frozenset[str]) -> tuple[Any
         manager.add_weight_only_config(_AGAIN, every, 4, algorithm_key=AlgorithmName.OCTAV)
         notes.append("LiteRT unpacks 4-bit weights in every inference: the file is small, and slower than with 8 bits.")
     else:
-        bits = ACTIVATION_BITS[precision]
-        if bits == 16:
-            notes.append(
-                "LiteRT has only reference kernels for int16 activations: expect ten times the latency or more."
-            )
-        normalises = _normalises(file)
-        for kind in [kinds(_quantizer_name(k)) for k in _PRODUCTS] if normalises and bits == 8 else [every]:
-            manager.add_static_config(_EVERYWHERE, kind, bits, 8)
-        if normalises and bits == 8:
-            notes.append(
-                "The model normalises while it runs, so only its matrix products and convolutions are int8; the "
-                "operators between them stay float32. For such a model dynamic-int8 is usually faster and closer."
-            )
-        if any(operator.kind == "EMBEDDING_LOOKUP" for operator in file.operators):
-            manager.add_dynamic_config(_AGAIN, kinds.EMBEDDING_LOOKUP, 8)
-            notes.append("Embeddings are stored as int8 and looked up as float32: LiteRT has no other kernel.")
+        notes += _add_static(manager, file, ACTIVATION_BITS[precision])
     if keep:
         manager.add_quantization_config(_only(file, keep), every, algorithm_key=AlgorithmName.NO_QUANTIZE)
         notes.append(f"{len(keep)} of {len(layers(file))} layers were kept in floating point, as asked.")
     return manager.get_quantization_recipe(), tuple(notes)
+
+
+def _add_static(manager: Any, file: FlatBuffer, bits: int) -> list[str]:
+    """The rules for activations of 8 or 16 bits; returns notes."""
+    from ai_edge_quantizer.qtyping import TFLOperationName as Kind
+
+    notes = []
+    if bits == 8 and _normalises(file):
+        for kind in _PRODUCTS:
+            manager.add_static_config(_EVERYWHERE, Kind(_QUANTIZER_NAMES.get(kind, kind)), bits, 8)
+        notes.append(
+            "The model normalises while it runs, so only its matrix products and convolutions are int8; the "
+            "operators between them stay float32. For such a model dynamic-int8 is usually faster and closer."
+        )
+    else:
+        manager.add_static_config(_EVERYWHERE, Kind.ALL_SUPPORTED, bits, 8)
+    if bits == 16:
+        notes.append("LiteRT has only reference kernels for int16 activations: expect ten times the latency or more.")
+    if any(operator.kind == "EMBEDDING_LOOKUP" for operator in file.operators):
+        manager.add_dynamic_config(_AGAIN, Kind.EMBEDDING_LOOKUP, 8)
+        notes.append("Embeddings are stored as int8 and looked up as float32: LiteRT has no other kernel.")
+    return notes
 
 
 def _normalises(file: FlatBuffer) -> bool:
@@ -168,10 +177,6 @@ def _normalises(file: FlatBuffer) -> bool:
     """
     kinds = [operator.kind for operator in file.operators]
     return "SQUARED_DIFFERENCE" in kinds or kinds.count("RSQRT") > 1
-
-
-def _quantizer_name(kind: str) -> str:
-    return "CONV_2D_TRANSPOSE" if kind == "TRANSPOSE_CONV" else kind
 
 
 def _only(file: FlatBuffer, keep: frozenset[str]) -> str:

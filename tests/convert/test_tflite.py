@@ -307,6 +307,12 @@ def test_an_operator_that_splits_the_graph_is_told(tmp_path: Path) -> None:
     assert "in 2 pieces" in told.advice[0]
 
 
+def test_each_way_needs_its_own_converter_only() -> None:
+    assert "torch" in TFLite().required("torch-export")
+    assert "torch" not in TFLite().required("saved-model")
+    assert {"torch", "tensorflow"}.isdisjoint(TFLite().required("tflite"))
+
+
 def test_nearest_precisions_exist() -> None:
     for name, precision in TFLite.precisions.items():
         assert set(precision.nearest) <= set(TFLite.precisions) - {name}

@@ -40,8 +40,7 @@ class TFLiteFile(Source):
     def inspect(cls, path: Path, *, trust: bool, shown: str) -> list[str]:
         """Operators that TensorFlow's Flex delegate would run; whatever else is in such a file is arithmetic."""
         plugins.require(cls.distributions, extra=cls.extra, purpose="A tflite model")
-        kinds = {operator.custom for operator in _read(path, shown).operators if operator.custom}
-        flex = sorted(kind for kind in kinds if kind.startswith("Flex"))
+        flex = [kind for kind in _read(path, shown).custom if kind.startswith("Flex")]
         return refuse(flex, trust=trust, shown=shown)
 
     def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:
