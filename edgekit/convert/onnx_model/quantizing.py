@@ -6,8 +6,8 @@ calibration samples. Normalisations, softmax and other functions stay in float32
 ones that cost more accuracy than time.
 
 On x86 without VNNI the kernels add pairs of products of 8 bits in 16 bits, which saturates. So weights are quantized
-to 7 bits (`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB (static) or 3 to 6 dB (dynamic), and is
-right on every CPU.
+to 7 bits (`reduce_range`) unless the option says otherwise; that costs 1 to 3 dB (static) or 3 to 6 dB (dynamic), and
+is right on every CPU.
 """
 
 from __future__ import annotations

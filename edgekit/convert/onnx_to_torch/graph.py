@@ -1,7 +1,7 @@
 """Reads a ModelProto: nodes, constants, inputs and outputs, in operators that we have.
 
 Functions of the model are inlined. An operator that we lack and that the ONNX standard defines by a graph of others
-(about fifty are, such as Attention or RotaryEmbedding) is replaced by that graph; the ONNX library does both.
+(such as RotaryEmbedding) is replaced by that graph; the ONNX library does both.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The ONNX library's own backend tests, over everything that the importer reads.
 
-The library makes 1,884 models with inputs and expected outputs, most of one node, and ships 137 more that were
-exported by old PyTorch versions. Each must come out right, or be refused for a reason that is listed here: never
-wrong.
+The library makes 1,884 models with inputs and expected outputs, most of one node, and ships 140 more, most
+of them exported by old PyTorch versions. Each must come out right, or be refused for a reason that is listed here:
+never wrong.
 
 Inputs that are small integers or scalars (shapes, axes, limits) are graph inputs in these models; where the importer
 asks for constants they are made initialisers, as they are in models that exporters write.
