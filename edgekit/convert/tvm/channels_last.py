@@ -69,7 +69,11 @@ def _last(rewriter: Rewriter, x: Any) -> Any:
     if value is not None:
         return constant(value.transpose(TO_LAST))
     base = _carried_base(rewriter, x)
-    return rewriter.emit(relax.op.permute_dims(x, TO_LAST)) if base is None else base
+    if base is not None:
+        return base
+    if x not in rewriter.forms:
+        rewriter.forms[x] = rewriter.emit(relax.op.permute_dims(x, TO_LAST))
+    return rewriter.forms[x]
 
 
 def _first(rewriter: Rewriter, x: Any) -> Any:

@@ -26,6 +26,7 @@ class Rewriter:
     Attributes:
         builder: the `relax.BlockBuilder` of the new function; a rule emits what it needs through `emit`.
         made: by new variable, the call that it is bound to: lets a rule look at what produced its argument.
+        forms: for rules to keep another form of a variable that they emitted, so that it is emitted once.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -34,6 +35,7 @@ class Rewriter:
         self._rule = rule
         self.builder = relax.BlockBuilder()
         self.made: dict[Any, Any] = {}
+        self.forms: dict[Any, Any] = {}
 
     def producer(self, x: Any) -> Any:
         """The call that a variable is bound to, None of a parameter or a constant."""

@@ -112,5 +112,7 @@ def _attention(node: Any, importer: Any) -> Any:
     weights = emit(relax.op.nn.softmax(scores, axis=-1))
     if mask is not None:  # a row that is masked throughout attends to nothing, rather than to NaN
         highest = emit(relax.op.max(scores, axis=[-1], keepdims=True))
-        weights = emit(relax.op.where(emit(relax.op.equal(highest, minus_infinity)), relax.const(0.0, dtype), weights))
+        # TVM's maximum begins at the lowest finite number, so that is what a row of minus infinity gives.
+        empty = emit(relax.op.less_equal(highest, relax.const(np.finfo(dtype).min, dtype)))
+        weights = emit(relax.op.where(empty, relax.const(0.0, dtype), weights))
     return emit(relax.op.matmul(weights, value))
