@@ -199,7 +199,7 @@ def _operator(name: str, count: int) -> Operator:
         return Operator(name, count, "int8 kernel of the engine (fbgemm, qnnpack)")
     if name in ("aten::quantize_per_tensor", "aten::dequantize"):
         return Operator(name, count, "conversion between float32 and int8", advice=_CONVERSIONS if count > 4 else "")
-    return Operator(name, count, "float32 kernel")
+    return Operator(name, count, "PyTorch's own kernel, in the dtype that it is given")
 
 
 _CONVERSIONS = (
