@@ -46,7 +46,10 @@ def test_an_unknown_command_is_wrong_usage_and_names_the_nearest(edgekit: Callab
     ("arguments", "says"),
     [
         (("convert", "digit_cnn", "--to", "tflite:int8"), "Did you mean models/digits_cnn?"),
-        (("convert", "digits_cnn", "--to", "tflite:int9"), "float32, float16, dynamic-int8, weight-int8, weight-int4, int8, int16x8, as-is"),
+        (
+            ("convert", "digits_cnn", "--to", "tflite:int9"),
+            "float32, float16, dynamic-int8, weight-int8, weight-int4, int8, int16x8, as-is",
+        ),
         (("convert", "digits_cnn", "--to", "tflight:int8"), "no format 'tflight'"),
         (("convert", "digits_cnn", "--to", "int8"), "is not a recipe"),
         (("convert", "digits_cnn", "--to", "tflite:int8", "--to", "tflite:int8"), "given twice"),
