@@ -5,7 +5,7 @@ the lite interpreter. Upstream no longer maintains PyTorch Mobile and its quanti
 for new applications; this one serves those that ship the lite interpreter.
 
 Only float32 goes through a graph optimiser: `optimize_for_mobile` where this PyTorch has XNNPACK, else `jit.freeze`.
-Both fold constants, and would expand int8 and half-precision weights to float32 again.
+Both fold constants: half-precision weights would be float32 again, and packed int8 weights are written twice.
 
 A `.ptl` holds code. Shapes and dtypes of its inputs are not in it, so they are written beside the code, in
 `extra/edgekit.json`; the runtime loads no file without them.
@@ -152,7 +152,7 @@ def _rewrite(graph: Any, recipe: Recipe, calibration: Mapping[str, np.ndarray]) 
         else "Activations have 8 bits: right with qnnpack; fbgemm's depthwise convolutions saturate."
     )
     return [
-        f"{len(names_of(done))} layers are quantized; not frozen: freezing would expand their weights to float32.",
+        f"{len(names_of(done))} layers are quantized; not frozen: freezing would write their packed weights twice.",
         f"{_ANY_ENGINE} {engine}",
     ]
 
