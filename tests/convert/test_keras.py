@@ -15,7 +15,7 @@ import pytest
 from edgekit.convert import find_model
 from edgekit.convert.sources.keras import KerasModel
 from edgekit.convert.sources.keras_archive import unsafe_content
-from edgekit.errors import ModelError, UntrustedModelError
+from edgekit.errors import ModelError, RefusedError, UntrustedModelError
 from tests.convert.conftest import REPOSITORY, make
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ L = keras.layers
 image = keras.Input((6, 6, 1), name="image")
 convolved = L.Conv2D(4, 3, activation="relu", name="convolution")(image)
 keras.Model(image, L.Dense(3, name="scores")(L.Flatten()(convolved))).save(f"{folder}/image.keras")
+normal = L.Activation("swish")(L.BatchNormalization()(L.DepthwiseConv2D(3)(L.Rescaling(2.0)(image))))
+keras.Model(image, L.Dense(3, activation="softmax")(L.GlobalAveragePooling2D()(normal))).save(f"{folder}/usual.keras")
+tokens = keras.Input((5,), dtype="float32", name="sequence")
+keras.Model(tokens, L.Dense(2)(L.LSTM(4)(L.Reshape((5, 1))(tokens)))).save(f"{folder}/recurrent.keras")
 b, a = keras.Input((4,), name="b"), keras.Input((4,), name="a")
 equal = [L.Dense(3, name="z")(b - 2 * a), L.Dense(3, name="y")(a)]
 keras.Model([b, a], [*equal, L.Dense(5, name="x")(L.Concatenate()([a, b]))]).save(f"{folder}/many.keras")
@@ -57,8 +61,8 @@ from edgekit.convert.sources.keras import KerasModel
 from edgekit.errors import EdgeKitError
 
 files, source, told = pathlib.Path(sys.argv[1]), KerasModel(), {}
-asked = {"image": {}, "many": {}, "dict": {}, "free": {}, "free-7": {"sequence": (1, 7, 4)},
-         "free-5": {"sequence": (2, 7, 5)}, "lambda": {}, "custom": {}}
+asked = dict.fromkeys(("image", "usual", "recurrent", "many", "dict", "free", "lambda", "custom"), {})
+asked |= {"free-7": {"sequence": (1, 7, 4)}, "free-5": {"sequence": (2, 7, 5)}}
 for name, shapes in asked.items():
     told[name] = found = {"error": ""}
     folder, stem = files / f"exported {name}", name.split("-")[0]
@@ -94,7 +98,7 @@ from edgekit.errors import EdgeKitError
 files, told = pathlib.Path(sys.argv[1]), {}
 (files / "exported not-saved").mkdir()
 (files / "exported not-saved" / "not-saved.txt").write_text("no config")
-for name in ("image", "many", "dict", "not-saved"):
+for name in ("image", "usual", "recurrent", "many", "dict", "not-saved"):
     told[name] = found = {"error": ""}
     folder = files / f"exported {name}"
     try:
@@ -102,7 +106,8 @@ for name in ("image", "many", "dict", "not-saved"):
                             for kind in ("sample", "expected"))
         KerasModel().derive("torch-export", folder, sample, folder)
         program = torch.export.load(folder / "program.pt2")
-        found["operators"] = [str(n.target).split(".")[1] for n in program.graph.nodes if n.op == "call_function"]
+        calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+        found["operators"] = [call.replace("aten.", "").split(".")[0] for call in calls]
         found["weights"] = {name: list(value.shape) for name, value in program.state_dict.items()}
         outputs = program.module()(*map(torch.from_numpy, sample))
         found["differs_by"] = max(float(np.abs(a.detach().numpy() - b).max()) for a, b in zip(outputs, expected))
@@ -175,13 +180,13 @@ def test_names_and_order_are_the_models(exports: dict[str, Any]) -> None:
     assert exports["many"]["layout"] is None
 
 
-@pytest.mark.parametrize("name", ["image", "many", "dict", "free-7", "lambda"])
+@pytest.mark.parametrize("name", ["image", "usual", "recurrent", "many", "dict", "free-7", "lambda"])
 def test_the_frozen_export_computes_what_the_model_computes(exports: dict[str, Any], name: str) -> None:
     assert exports[name]["error"] == "", exports[name]["error"]
     assert exports[name]["saved_model_differs_by"] < 1e-5
 
 
-@pytest.mark.parametrize("name", ["image", "many", "dict"])
+@pytest.mark.parametrize("name", ["image", "usual", "recurrent", "many", "dict"])
 def test_so_does_the_torch_program(torch_exports: dict[str, Any], name: str) -> None:
     """Two inputs and two outputs of equal shapes: nothing but their order tells them apart."""
     assert torch_exports[name]["error"] == "", torch_exports[name]["error"]
@@ -210,12 +215,25 @@ def test_a_custom_layer_cannot_be_opened_even_when_it_is_trusted(exports: dict[s
     assert "folder with a model.py" in exports["custom"]["error"]
 
 
+def test_loops_are_not_calibrated(cache: Path, files: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "data.npz", np.zeros((10, 5), "float32") + np.arange(10, dtype="float32")[:, None])
+    bad, good = make(
+        files / "recurrent.keras", "tflite:int8", "tflite:dynamic-int8", out=tmp_path / "out",
+        calibration=tmp_path / "data.npz",
+    )  # fmt: skip
+    with pytest.raises(RefusedError, match=r"holds WHILE.*dynamic-int8"):
+        raise bad.error
+    assert good.artifact is not None, good.error
+
+
 def test_what_cannot_be_rebuilt_is_no_torch_program(torch_exports: dict[str, Any]) -> None:
     assert "cannot be saved as a .keras file (no config)" in torch_exports["not-saved"]["error"]
 
 
 def test_a_plain_model_is_not_suspected(files: Path) -> None:
-    for name in ("image", "many", "dict", "free"):
+    for name in ("image", "usual", "recurrent", "many", "dict", "free"):
         assert unsafe_content(files / f"{name}.keras", name) == []
 
 

@@ -162,6 +162,7 @@ class TFLite(Format):
             return Converted(bindings)
         ranges = None
         if recipe.precision in ACTIVATION_BITS:
+            _refuse_loops(recipe, file)
             key = (source, recipe.precision)
             if key not in self._ranges:
                 self._ranges[key] = observe(source, file, recipe.precision, _samples(file, bindings, calibration))
@@ -227,6 +228,16 @@ def _refuse(exported: Exported, recipe: Recipe, file: FlatBuffer) -> None:
             f"{recipe}: the file is quantized already: it holds {held} values. What was rounded away cannot be had "
             "back, and quantizing it again would lose more.",
             remedy="Take tflite:as-is, or start from the float32 model.",
+        )
+
+
+def _refuse_loops(recipe: Recipe, file: FlatBuffer) -> None:
+    """The quantizer observes the main graph only, and fails on tensors of the others, which loops and branches run."""
+    inner = sorted({operator.kind for operator in file.operators} & {"CALL", "CALL_ONCE", "IF", "WHILE"})
+    if inner:
+        raise RefusedError(
+            f"{recipe}: the model holds {', '.join(inner)}, whose inner graphs ai-edge-quantizer cannot calibrate.",
+            remedy="Take tflite:dynamic-int8, or unroll its loops (unroll=True of Keras' recurrent layers).",
         )
 
 

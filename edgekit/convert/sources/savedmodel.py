@@ -181,7 +181,9 @@ def write_frozen(
     serving = tf.function(
         lambda *tensors: dict(zip(outputs, frozen(*tensors), strict=True)), input_signature=signature
     ).get_concrete_function()
-    tf.saved_model.save(module, folder / SAVED_MODEL, signatures={SERVING: serving})
+    # Nobody trains it further, and the gradients of swish and the like cannot be saved from a frozen graph.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder / SAVED_MODEL, signatures={SERVING: serving}, options=options)
 
 
 def dtype_of(name: str, tensor: str, shown: str) -> str:
