@@ -17,7 +17,9 @@ pair by pair. SNR is against PyTorch, as is LiteRT's. Goal: a median ratio of `n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -58,7 +60,8 @@ def _compare(name: str, network: Any, sample: Any, folder: Path, options: argpar
     with torch.no_grad():
         expected = network(sample).numpy()
     value = sample.numpy()
-    litert_torch.convert(network, (sample,)).export(str(folder / "model.tflite"))
+    with contextlib.redirect_stdout(sys.stderr):  # the converter tells its progress
+        litert_torch.convert(network, (sample,)).export(str(folder / "model.tflite"))
     other = litert.load(str(folder / "model.tflite"), 1, {"inputs": [], "outputs": []})
     other.set_input(0, value.astype(other.inputs[0]["dtype"]))
     other.invoke()
