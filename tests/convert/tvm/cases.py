@@ -140,6 +140,7 @@ def cases() -> list[Case]:
         function("hard swish", (1, 4, 3, 3), functional.hardswish, "elementwise"),
         function("transposition", (1, 3, 21, 20), lambda x: x.permute(0, 2, 3, 1) + 1, "elementwise"),
         function("padding", (1, 2, 5, 7), lambda x: functional.pad(x, (1, 2, 0, 3)), "elementwise"),
+        function("halves", (2, 6, 5), lambda x: x.chunk(2, 1)[0] * torch.sigmoid(x.chunk(2, 1)[1])),
         function("concatenation", (2, 3, 10), lambda x: torch.cat([x, -x], 1), "elementwise"),
         function(
             "attention",

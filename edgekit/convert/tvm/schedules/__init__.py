@@ -8,8 +8,9 @@
 | has one reduction, over other axes | `columns` |
 | has no reduction | `elementwise` |
 
-What fits none of these keeps the loops that TVM gave it, on one thread, and is reported as "default schedule".
-A function is TIR, so a schedule is a sequence of rewrites that TVM checks one by one: none can change what is computed.
+What fits none of these, or has several results, keeps the loops that TVM gave it, on one thread, and is reported as
+"default schedule". A function is TIR, so a schedule is a sequence of rewrites that TVM checks one by one: none can
+change what is computed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edgekit.convert.tvm.schedules.blocks import (
     anchor_of,
     annotation,
     blocks_of,
+    is_output,
     kinds,
     name_of,
     reduces,
@@ -85,6 +87,8 @@ def schedule_function(name: str, function: Any, machine: Machine) -> tuple[Any, 
 
 
 def _apply(plan: Any, machine: Machine) -> str:
+    if len([block for block in blocks_of(plan) if is_output(plan, block)]) != 1:
+        return DEFAULT
     anchor = anchor_of(plan)
     if anchor is not None:
         if annotation(plan, anchor, KIND) == CONTRACTION:
