@@ -3,7 +3,7 @@
 - What can be computed now is: an operator over constants becomes a constant, with numpy. (TVM's `FoldConstant` compiles
   a function for each: 27 s for MobileNetV2.)
 - A batch normalisation after a convolution moves into its weights; any other becomes a multiplication and an addition.
-- `clip` becomes `minimum(maximum())`, through which `ConvertLayout` carries a layout; through `clip` it does not.
+- `clip` becomes `minimum(maximum())`, arithmetic like any other to the walks that follow.
 - A `take` of one constant index becomes a slice.
 """
 

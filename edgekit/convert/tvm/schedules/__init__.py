@@ -27,7 +27,6 @@ from edgekit.convert.tvm.schedules.blocks import (
     blocks_of,
     is_output,
     kinds,
-    name_of,
     reduces,
 )
 from edgekit.convert.tvm.schedules.columns import schedule_columns
@@ -137,4 +136,4 @@ def _keeps_last_axis(plan: Any, block: Any) -> bool:
     return bool(read) and bool(spatial) and read[-1] == spatial[-1]
 
 
-__all__ = ["DEFAULT", "Scheduled", "name_of", "schedule", "schedule_function"]
+__all__ = ["DEFAULT", "Scheduled", "schedule", "schedule_function"]
