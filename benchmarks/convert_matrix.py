@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -129,8 +130,10 @@ def main() -> None:
         write_file(options.out, json.dumps(document, indent=1).encode())
         recipes = [cell.recipe for cell, _ in artifacts]
         if options.again and recipes:
-            document["again"][name] = [again(name, recipes, options.artifacts) for _ in range(options.again)]
-            print(f"{len(recipes)} recipes of {name} again: {spread(document['again'][name])} s")
+            runs = [again(name, recipes, options.artifacts) for _ in range(options.again)]
+            document["again"][name] = {"wall_s": [wall for wall, _ in runs], "cpu_s": [cpu for _, cpu in runs]}
+            told = ", ".join(f"{clock} {spread(seconds)}" for clock, seconds in document["again"][name].items())
+            print(f"{len(recipes)} recipes of {name} again: {told}")
             write_file(options.out, json.dumps(document, indent=1).encode())
 
 
@@ -267,16 +270,18 @@ def _load(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def again(name: str, recipes: Sequence[str], out: Path) -> float:
-    """Wall seconds of one more `edgekit convert` with nothing changed."""
+def again(name: str, recipes: Sequence[str], out: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of one more `edgekit convert` with nothing changed."""
     words = [word for recipe in recipes for word in ("--to", recipe)]
     command = [sys.executable, "-m", "edgekit", "convert", name, *words, "--out", str(out), "--json"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    seconds = time.perf_counter() - began
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if not all(result["cached"] for result in json.loads(answer.stdout)["results"]):
         raise SystemExit(f"a recipe of {name} was converted again, though nothing had changed")
-    return seconds
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def print_table(model: str, cells: Sequence[Cell]) -> None:
