@@ -59,7 +59,12 @@ def network(name: str) -> tuple[torch.nn.Module, np.ndarray]:
     declared = import_model(REPOSITORY / "models" / name)
     assert declared.calibration is not None
     sample = next(iter(declared.calibration().values()))[0].reshape(declared.inputs[0].shape)
-    return declared.build().eval(), sample
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    try:
+        return declared.build().eval(), sample
+    finally:  # training a model sets these for the whole process, in which other tests follow
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
 
 
 def exported(net: torch.nn.Module, sample: np.ndarray, path: Path, **options: Any) -> onnx.ModelProto:
