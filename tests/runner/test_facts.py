@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgekit.runner import facts, memory
+from edgekit.runner import facts
 
 
 def test_a_fact_without_a_value_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
