@@ -149,3 +149,8 @@ class WrongAnswerError(DeviceError):
     """The golden inputs gave other outputs on the device: a failed run, not a fast one."""
 
     exit_status = EXIT_FAILED_CHECK
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another package says, in one line without its full stop: its first, or else its kind."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")

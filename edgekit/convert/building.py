@@ -131,14 +131,17 @@ class Builder:
         """A job with all the steps done that a recipe needs; it only lacks its own step and folder."""
         form = format_of(recipe)
         kind = route(self._source, form)
-        source = self._step("source", self._source_key, self._job, self._ref.source)
+        environment = self._source.environment
+        source = self._step(
+            "source", self._source_key, self._job, self._ref.source, environment.get(self._source.exports[0])
+        )
         job = msgspec.structs.replace(
             self._job, recipe=recipe, format=form.name, kind=kind, source_folder=str(source),
             exported_folder=str(source / EXPORTED),
         )  # fmt: skip
         if kind != self._source.exports[0]:
             name = f"{self._ref.source} {kind}"
-            derived = self._step("derive", self._derive_key(kind), job, name, self._source.environment.get(kind))
+            derived = self._step("derive", self._derive_key(kind), job, name, environment.get(kind))
             job = msgspec.structs.replace(job, exported_folder=str(derived / EXPORTED))
         if type(form).lower is Format.lower:
             return msgspec.structs.replace(job, lower_folder=job.exported_folder)

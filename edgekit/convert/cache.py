@@ -130,7 +130,7 @@ class Shared(Generic[T]):
         if mine:
             try:
                 future.set_result(make())
-            except BaseException as error:
+            except BaseException as error:  # whoever waits for the result must hear of Ctrl-C, too; raised again
                 future.set_exception(error)
                 raise
         return future.result()

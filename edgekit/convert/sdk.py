@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.chain import convert
 from edgekit.convert.load import find_model
-from edgekit.errors import EdgeKitError, ModelError
+from edgekit.errors import EdgeKitError, ModelError, first_line
 from edgekit.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
@@ -127,10 +127,9 @@ def _save_module(module: Any, calibration: Any, path: Path) -> Path:
     try:
         program = torch.export.export(module.eval(), samples)
     except Exception as error:  # torch raises what it likes here; the user gets its first line
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         shapes = ", ".join(f"{name} {tuple(sample.shape)}" for name, sample in zip(names, samples, strict=True))
         raise ModelError(
-            f"torch.export cannot trace the module {path.stem} with {shapes}: {first}.",
+            f"torch.export cannot trace the module {path.stem} with {shapes}: {first_line(error)}.",
             remedy="Check that the calibration arrays are in the order and shape of the forward's arguments.",
         ) from error
     finally:

@@ -35,7 +35,7 @@ from edgekit.convert.steps import (
     load_arrays,
     read_facts,
 )
-from edgekit.errors import ConversionError, EdgeKitError
+from edgekit.errors import ConversionError, EdgeKitError, first_line
 from edgekit.files import explain_os_error, no_space, sha256_of
 from edgekit.runner.memory import peak_rss_bytes
 from edgekit.runner.protocol import Events
@@ -206,9 +206,8 @@ def main() -> int:
         return 1
     except Exception as error:  # whatever a converter throws becomes one clear error, and its trace the log
         _log_traceback()
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         full = no_space(Path(job.work))
-        told = full or ConversionError(f"{type(error).__name__}: {first}")
+        told = full or ConversionError(f"{type(error).__name__}: {first_line(error)}.")
         events.emit("error", **told.as_dict())
         return 1
     return 0

@@ -32,7 +32,7 @@ def connect(target: Target) -> Device:
     transport.connect()
     try:
         return Device(target, transport)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no connection stays open; it is raised again
         transport.close()
         raise
 

@@ -70,7 +70,7 @@ class SshTransport(Transport):
         try:
             known.check(self._server_key(self._link))
             self._authenticate()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no connection stays open; it is raised again
             self._disconnect()
             raise
         self._link.set_keepalive(KEEPALIVE_S)
@@ -183,7 +183,7 @@ class SshTransport(Transport):
         try:
             channel.settimeout(DEAD_LINK_S)
             channel.exec_command(shlex.join(argv if feeds else ["sh", "-c", WATCH, "edgekit", *argv]))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no channel stays open; it is raised again
             channel.close()
             raise
         return SshProcess(channel, self._link)

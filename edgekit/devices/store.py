@@ -164,7 +164,7 @@ class Store:
             if free_kib.isdigit() and int(free_kib) * 1024 < needed:
                 self._refuse(what, needed, int(free_kib) * 1024)
             yield nonce
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing half uploaded stays; it is raised again
             with suppress(DeviceError):
                 device.script(DISCARD, device.root, nonce, step="removing what was half uploaded", timeout_s=20)
             raise

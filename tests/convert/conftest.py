@@ -10,6 +10,7 @@ import pytest
 
 from edgekit.convert import Outcome, convert, find_model
 from edgekit.recipe import parse_recipe
+from tests.convert.programs import Network, convolutional, encoder, weightless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,3 +96,11 @@ def make(model: Path, *recipes: str, out: Path, calibration: Path | None = None,
     """`convert` with recipes as text."""
     ref = find_model(str(model), calibration=calibration)
     return convert(ref, [parse_recipe(recipe) for recipe in recipes], out=out, **more)
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
+    """What the tests of the PyTorch formats share, exported once."""
+    folder = tmp_path_factory.mktemp("networks")
+    kinds = {"convolutional": convolutional, "encoder": encoder, "weightless": weightless}
+    return {name: kind(folder / name) for name, kind in kinds.items()}

@@ -14,7 +14,7 @@ from edgekit.runner.session import run_samples
 from edgekit.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -156,3 +156,19 @@ def worst(network: Network, answered: Sequence[np.ndarray]) -> float:
     """The lowest SNR over the outputs, whose shapes must fit."""
     assert [a.shape for a in answered] == [r.shape for r in network.reference]
     return min(snr_db(r, a) for r, a in zip(network.reference, answered, strict=True))
+
+
+class Payloads:
+    """Converts once what several tests ask for: a network and a precision give (payload, bindings, notes)."""
+
+    def __init__(self, form: Format, networks: Mapping[str, Network], folder: Path) -> None:
+        self._form, self._networks, self._folder = form, networks, folder
+        self._made: dict[tuple[str, str], tuple[Path, Bindings, tuple[str, ...]]] = {}
+
+    def __call__(self, network: str, precision: str) -> tuple[Path, Bindings, tuple[str, ...]]:
+        key = (network, precision)
+        if key not in self._made:
+            path = self._folder / f"{network}-{precision}-{self._form.payload}"
+            converted = make(self._form, self._networks[network], precision, path)
+            self._made[key] = (path, converted.bindings, converted.notes)
+        return self._made[key]

@@ -15,8 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import coremltools
 import numpy as np
 import pytest
+import torch
 
 from edgekit.convert.formats.base import Converted, Exported
 from edgekit.convert.formats.coreml import CoreML
@@ -32,8 +34,6 @@ from tests.convert.mil.programs import snr_db
 if TYPE_CHECKING:
     from edgekit.artifact import Bindings
 
-torch = pytest.importorskip("torch")
-coremltools = pytest.importorskip("coremltools")
 nn, functional = torch.nn, torch.nn.functional
 pytestmark = pytest.mark.slow
 
@@ -383,7 +383,8 @@ def test_an_operator_that_coremltools_does_not_know(tmp_path: Path) -> None:
 
 def test_a_saved_model(tmp_path: Path) -> None:
     """Two outputs, whose order is the model's and not that of the alphabet."""
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     weight = tf.constant(np.random.default_rng(0).standard_normal((3, 3, 3, 8)).astype(np.float32))
 
     @tf.function(input_signature=[tf.TensorSpec((1, 9, 8, 3), tf.float32, name="image")])

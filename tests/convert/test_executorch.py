@@ -16,12 +16,11 @@ from edgekit.recipe import Recipe
 from edgekit.runner.runtimes import executorch
 from tests.convert import programs
 from tests.convert.conftest import REPOSITORY, make
-from tests.convert.programs import Network, convolutional, encoder, run, weightless, worst
+from tests.convert.programs import Network, Payloads, run, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from edgekit.artifact import Bindings
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -32,30 +31,8 @@ FLOORS = {"float32": 100.0, "float16": 45.0, "dynamic-int8": 28.0, "int8": 24.0}
 
 
 @pytest.fixture(scope="session")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
-    folder = tmp_path_factory.mktemp("executorch")
-    return {
-        "convolutional": convolutional(folder / "convolutional"),
-        "encoder": encoder(folder / "encoder"),
-        "weightless": weightless(folder / "weightless"),
-    }
-
-
-@pytest.fixture(scope="session")
-def payloads(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple]:
-    """Converts once what several tests ask for: (payload, bindings, notes)."""
-    made: dict[tuple[str, str], tuple[Path, Bindings, tuple[str, ...]]] = {}
-    folder = tmp_path_factory.mktemp("payloads")
-
-    def get(network: str, precision: str) -> tuple[Path, Bindings, tuple[str, ...]]:
-        key = (network, precision)
-        if key not in made:
-            path = folder / f"{network}-{precision}.pte"
-            converted = programs.make(FORM, networks[network], precision, path)
-            made[key] = (path, converted.bindings, converted.notes)
-        return made[key]
-
-    return get
+def payloads(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Payloads:
+    return Payloads(FORM, networks, tmp_path_factory.mktemp("payloads"))
 
 
 @pytest.fixture
@@ -81,7 +58,7 @@ def test_a_real_model_through_the_chain(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("network", ["convolutional", "encoder"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_it_computes_and_stores(
-    networks: dict[str, Network], payloads: Callable[..., tuple], network: str, precision: str
+    networks: dict[str, Network], payloads: Payloads, network: str, precision: str
 ) -> None:
     path, bindings, _ = payloads(network, precision)
     assert worst(networks[network], run(executorch, path, bindings, networks[network])) > FLOORS[precision]
@@ -90,18 +67,18 @@ def test_what_it_computes_and_stores(
     assert not any(stored.get(dtype) for dtype in declared.must_not_store)
 
 
-def test_half_precision_reaches_convolutions(payloads: Callable[..., tuple]) -> None:
+def test_half_precision_reaches_convolutions(payloads: Payloads) -> None:
     """XNNPACK's serializer writes their weights in float32 by itself."""
     assert "float32" not in FORM.stored_dtypes(payloads("convolutional", "float16")[0])
 
 
-def test_a_convolution_before_an_activation_is_quantized_dynamically(payloads: Callable[..., tuple]) -> None:
+def test_a_convolution_before_an_activation_is_quantized_dynamically(payloads: Payloads) -> None:
     """XNNPACK's quantizer leaves those out by itself."""
     program = pte.read_program(payloads("convolutional", "dynamic-int8")[0])
     assert program.stored["int8"] == 3, "stem, point and head; XNNPACK has no dynamic depthwise convolution"
 
 
-def test_a_late_batch_normalisation_is_int8_too(payloads: Callable[..., tuple]) -> None:
+def test_a_late_batch_normalisation_is_int8_too(payloads: Payloads) -> None:
     program = pte.read_program(payloads("convolutional", "int8")[0])
     assert set(program.stored) <= {"int8", "int32"}
     assert program.delegated["Convert"] == 2, "to int8 at the input, to float32 at the output, and nowhere between"
@@ -131,14 +108,14 @@ def test_a_model_without_weights_is_refused(networks: dict[str, Network], tmp_pa
     assert not (tmp_path / "model.pte").exists()
 
 
-def test_an_int8_that_is_float32_inside_shows(payloads: Callable[..., tuple]) -> None:
+def test_an_int8_that_is_float32_inside_shows(payloads: Payloads) -> None:
     """XNNPACK's part is opaque to the program around it: the weights are counted inside."""
     stored = FORM.stored_dtypes(payloads("convolutional", "float32")[0])
     assert set(stored) == {"float32"}
     assert stored["float32"] == 10, "four layers and the batch normalisation, each a weight and a bias"
 
 
-def test_what_runs_where(networks: dict[str, Network], payloads: Callable[..., tuple], tmp_path: Path) -> None:
+def test_what_runs_where(networks: dict[str, Network], payloads: Payloads, tmp_path: Path) -> None:
     path, _, notes = payloads("encoder", "float32")
     told = FORM.explain(networks["encoder"].exported, tmp_path, Recipe("executorch", "float32"), path)
     where = {row.name: (row.runs, row.count) for row in told.operators}
@@ -151,7 +128,7 @@ def test_what_runs_where(networks: dict[str, Network], payloads: Callable[..., t
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut"])
 def test_a_damaged_payload_is_one_clear_error(
-    networks: dict[str, Network], payloads: Callable[..., tuple], tmp_path: Path, damage: str
+    networks: dict[str, Network], payloads: Payloads, tmp_path: Path, damage: str
 ) -> None:
     whole, bindings, _ = payloads("convolutional", "float32")
     content = whole.read_bytes()
@@ -163,15 +140,13 @@ def test_a_damaged_payload_is_one_clear_error(
         pte.read_program(path)
 
 
-def test_other_inputs_than_the_manifest_says(payloads: Callable[..., tuple]) -> None:
+def test_other_inputs_than_the_manifest_says(payloads: Payloads) -> None:
     path, _, _ = payloads("encoder", "float32")
     with pytest.raises(ValueError, match="2 inputs and 2 outputs"):
         executorch.load(str(path), 1, {"inputs": ["ids"], "outputs": ["logits"]})
 
 
-def test_the_threads_are_those_asked_for(
-    networks: dict[str, Network], payloads: Callable[..., tuple], one_thread: None
-) -> None:
+def test_the_threads_are_those_asked_for(networks: dict[str, Network], payloads: Payloads, one_thread: None) -> None:
     from executorch.extension.pybindings import portable_lib
 
     path, bindings, _ = payloads("convolutional", "float32")
@@ -182,7 +157,7 @@ def test_the_threads_are_those_asked_for(
 
 
 def test_a_runtime_that_cannot_set_threads_says_so(
-    networks: dict[str, Network], payloads: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch
+    networks: dict[str, Network], payloads: Payloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from executorch.extension.pybindings import portable_lib
 
@@ -203,9 +178,7 @@ programs.make(ExecuTorch(), network, "int8", folder / "model.pte")
 """
 
 
-def test_the_same_input_gives_the_same_bytes_and_none_of_the_machine(
-    payloads: Callable[..., tuple], tmp_path: Path
-) -> None:
+def test_the_same_input_gives_the_same_bytes_and_none_of_the_machine(payloads: Payloads, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", AGAIN, str(tmp_path)], cwd=REPOSITORY, check=True, capture_output=True)
     content = (tmp_path / "model.pte").read_bytes()
     assert content == payloads("convolutional", "int8")[0].read_bytes()

@@ -170,6 +170,33 @@ def test_the_model_of_the_repository(cache: Path, tmp_path: Path) -> None:
     assert float32.payload_bytes > 3.4 * int8.payload_bytes
 
 
+IMPORTS_KERAS_FIRST = """
+import keras
+from edgekit.model import Model
+from edgekit.specs import TensorSpec
+
+
+def build():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(3)])
+
+
+model = Model(name="first", source="keras", build=build, inputs=(TensorSpec("x", (1, 4)),))
+"""
+
+
+def test_the_users_own_backend_does_not_matter(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras reads it at its first import, which a model.py may do: so the worker has the right one from its start."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "model.py").write_text(IMPORTS_KERAS_FIRST)
+    command = [sys.executable, "-m", "edgekit", "convert", str(tmp_path / "first"), "--to", "tflite:float32", "--to",
+               "onnx:float32", "--out", str(tmp_path / "out")]  # fmt: skip
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("proven") == 2
+
+
 def test_names_and_order_are_the_models(exports: dict[str, Any]) -> None:
     many = exports["many"]
     assert (many["inputs"], many["outputs"]) == (["b", "a"], ["z", "y", "x"])

@@ -22,7 +22,7 @@ from edgekit.convert.pt2e.graph import (
 )
 from edgekit.convert.pt2e.native import Range
 from edgekit.errors import ConversionError, RefusedError
-from tests.convert.programs import Network, convolutional, encoder, export, worst
+from tests.convert.programs import Network, export, worst
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    return convolutional(tmp_path_factory.mktemp("images"))
+def images(networks: dict[str, Network]) -> Network:
+    return networks["convolutional"]
 
 
 @pytest.fixture(scope="session")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    return encoder(tmp_path_factory.mktemp("texts"))
+def texts(networks: dict[str, Network]) -> Network:
+    return networks["encoder"]
 
 
 def answers(graph: Any, network: Network) -> list[np.ndarray]:

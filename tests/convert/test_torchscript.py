@@ -18,12 +18,11 @@ from edgekit.recipe import Recipe
 from edgekit.runner.runtimes import torchlite
 from tests.convert import programs
 from tests.convert.conftest import REPOSITORY, make
-from tests.convert.programs import Network, convolutional, encoder, run, weightless, worst
+from tests.convert.programs import Network, Payloads, run, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from edgekit.artifact import Bindings
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -34,30 +33,8 @@ FLOORS = {"float32": 100.0, "float16": 55.0, "dynamic-int8": 28.0, "int8": 24.0}
 
 
 @pytest.fixture(scope="session")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
-    folder = tmp_path_factory.mktemp("torchscript")
-    return {
-        "convolutional": convolutional(folder / "convolutional"),
-        "encoder": encoder(folder / "encoder"),
-        "weightless": weightless(folder / "weightless"),
-    }
-
-
-@pytest.fixture(scope="session")
-def payloads(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple]:
-    """Converts once what several tests ask for: (payload, bindings, notes)."""
-    made: dict[tuple[str, str], tuple[Path, Bindings, tuple[str, ...]]] = {}
-    folder = tmp_path_factory.mktemp("payloads")
-
-    def get(network: str, precision: str) -> tuple[Path, Bindings, tuple[str, ...]]:
-        key = (network, precision)
-        if key not in made:
-            path = folder / f"{network}-{precision}.ptl"
-            converted = programs.make(FORM, networks[network], precision, path)
-            made[key] = (path, converted.bindings, converted.notes)
-        return made[key]
-
-    return get
+def payloads(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Payloads:
+    return Payloads(FORM, networks, tmp_path_factory.mktemp("payloads"))
 
 
 @pytest.fixture
@@ -86,7 +63,7 @@ def test_every_precision_of_a_real_model(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("network", ["convolutional", "encoder"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_it_computes_and_stores(
-    networks: dict[str, Network], payloads: Callable[..., tuple], network: str, precision: str
+    networks: dict[str, Network], payloads: Payloads, network: str, precision: str
 ) -> None:
     path, bindings, _ = payloads(network, precision)
     assert worst(networks[network], run(torchlite, path, bindings, networks[network])) > FLOORS[precision]
@@ -95,7 +72,7 @@ def test_what_it_computes_and_stores(
     assert not any(stored.get(dtype) for dtype in declared.must_not_store)
 
 
-def test_half_precision_halves_the_bytes_and_int8_quarters_them(payloads: Callable[..., tuple]) -> None:
+def test_half_precision_halves_the_bytes_and_int8_quarters_them(payloads: Payloads) -> None:
     def weights(precision: str) -> int:
         with zipfile.ZipFile(payloads("encoder", precision)[0]) as file:
             held = [i for i in file.infolist() if "/data/" in i.filename or "/constants/" in i.filename]
@@ -108,7 +85,7 @@ def test_half_precision_halves_the_bytes_and_int8_quarters_them(payloads: Callab
 @pytest.mark.parametrize("precision", ["dynamic-int8", "int8"])
 def test_one_file_runs_with_both_engines(
     networks: dict[str, Network],
-    payloads: Callable[..., tuple],
+    payloads: Payloads,
     engine: None,
     monkeypatch: pytest.MonkeyPatch,
     precision: str,
@@ -129,7 +106,7 @@ def test_one_file_runs_with_both_engines(
 
 
 def test_the_runtime_chooses_the_engine_whatever_the_process_had(
-    networks: dict[str, Network], payloads: Callable[..., tuple], engine: None
+    networks: dict[str, Network], payloads: Payloads, engine: None
 ) -> None:
     import torch
 
@@ -141,7 +118,7 @@ def test_the_runtime_chooses_the_engine_whatever_the_process_had(
 
 
 def test_no_engine_is_one_clear_error(
-    networks: dict[str, Network], payloads: Callable[..., tuple], engine: None, monkeypatch: pytest.MonkeyPatch
+    networks: dict[str, Network], payloads: Payloads, engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, bindings, _ = payloads("convolutional", "int8")
     monkeypatch.setattr(torchlite, "_engine", lambda: "none")
@@ -193,7 +170,7 @@ def test_eight_bits_are_an_option(
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
 def test_a_damaged_payload_is_one_clear_error(
-    networks: dict[str, Network], payloads: Callable[..., tuple], tmp_path: Path, damage: str
+    networks: dict[str, Network], payloads: Payloads, tmp_path: Path, damage: str
 ) -> None:
     whole, bindings, _ = payloads("encoder", "float32")
     content = bytearray(whole.read_bytes())
@@ -236,7 +213,7 @@ def test_reading_a_file_executes_nothing_of_it(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_what_runs_where(networks: dict[str, Network], payloads: Callable[..., tuple], tmp_path: Path) -> None:
+def test_what_runs_where(networks: dict[str, Network], payloads: Payloads, tmp_path: Path) -> None:
     path, _, _ = payloads("encoder", "int8")
     told = FORM.explain(networks["encoder"].exported, tmp_path, Recipe("torchscript", "int8"), path)
     counts = {row.name: row.count for row in told.operators}
@@ -273,7 +250,7 @@ def test_the_same_input_gives_the_same_bytes_and_none_of_the_machine(tmp_path: P
         assert str(tmp_path).encode() not in text
 
 
-def test_the_threads_are_those_asked_for(networks: dict[str, Network], payloads: Callable[..., tuple]) -> None:
+def test_the_threads_are_those_asked_for(networks: dict[str, Network], payloads: Payloads) -> None:
     import torch
 
     path, bindings, _ = payloads("convolutional", "float32")
@@ -286,7 +263,7 @@ def test_the_threads_are_those_asked_for(networks: dict[str, Network], payloads:
         torch.set_num_threads(before)
 
 
-def test_read_only_inputs_are_taken(networks: dict[str, Network], payloads: Callable[..., tuple]) -> None:
+def test_read_only_inputs_are_taken(networks: dict[str, Network], payloads: Payloads) -> None:
     path, bindings, _ = payloads("encoder", "float32")
     network = networks["encoder"]
     for array in network.inputs:

@@ -15,8 +15,6 @@ from edgekit.errors import ModelError
 
 FOLDER = Path(__file__).parents[2] / "models" / "language_id"
 
-pytest.importorskip("babel")
-
 
 @pytest.fixture(scope="module")
 def language_id() -> ModuleType:
@@ -93,7 +91,8 @@ def test_accuracy_counts_the_largest_logit(language_id: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_the_weights_reach_the_accuracy_that_the_readme_gives(language_id: ModuleType) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     held_out = language_id.evaluation()
     encoder = language_id.build()
     logits = encoder(torch.from_numpy(held_out.inputs["tokens"][:, 0])).numpy()
@@ -104,7 +103,8 @@ def test_the_weights_reach_the_accuracy_that_the_readme_gives(language_id: Modul
 
 @pytest.mark.slow
 def test_a_text_in_a_larger_batch_gets_the_same_logits(language_id: ModuleType) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     encoder = language_id.build()
     tokens = torch.from_numpy(np.stack([language_id.encode("Nouvelle-Zélande"), language_id.encode("")]))
     together = encoder(tokens)
@@ -114,7 +114,6 @@ def test_a_text_in_a_larger_batch_gets_the_same_logits(language_id: ModuleType) 
 
 @pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     copy = tmp_path / "language_id"
     shutil.copytree(FOLDER, copy)
     np.savez(copy / "weights.npz", position=np.zeros((3, 3), np.float32))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Bindings
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
-from edgekit.errors import ConversionError, RefusedError
+from edgekit.errors import ConversionError, RefusedError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,9 +65,8 @@ def convert(exported: Exported, *, target: str, float16: bool) -> Any:
     try:
         return convert_one(exported, bindings_of(exported), options)
     except NotImplementedError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RefusedError(
-            f"coremltools cannot convert this model: {first}",
+            f"coremltools cannot convert this model: {first_line(error)}.",
             remedy="Replace the operator in the model by others, or take another format.",
         ) from error
 

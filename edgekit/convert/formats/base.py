@@ -170,14 +170,14 @@ class Format(ABC):
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
         """How many tensors of each dtype the payload holds, read from the file itself."""
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - for those that override it
         """Names of the layers that `recipe` quantizes and the option "keep" can leave in floating point.
 
         A name stands for everything that belongs to it: keeping it must make the layer as good as float32.
         """
         return ()
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - for those that override it
         """How the payload will execute: operator by operator, as the runtime itself tells it where it does."""
         return Explanation((), because=f"the format {self.name} does not tell")
 

@@ -174,7 +174,7 @@ class CoreML(Format):
 
         return stored_dtypes(payload)
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.coreml.compression import layers_of
         from edgekit.convert.coreml.conversion import convert
 
@@ -184,7 +184,7 @@ class CoreML(Format):
         model = convert(exported, target=method.target, float16=method.float16)
         return tuple(layers_of(_function(model), activations=method.activations))
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.coreml.advice import advice_on, general_advice
         from edgekit.convert.mil.program import count_operators, read_spec
 

@@ -85,7 +85,7 @@ class ExecuTorch(Format):
 
         return read_program(payload).stored
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.pt2e import xnnpack
         from edgekit.convert.pt2e.graph import names_of, open_graph
 
@@ -93,7 +93,7 @@ class ExecuTorch(Format):
             return ()
         return names_of(xnnpack.quantizable(open_graph(exported)[0], dynamic=recipe.precision == "dynamic-int8"))
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.pt2e.pte import read_program
 
         program = read_program(payload)

@@ -17,7 +17,7 @@ from edgekit.artifact import Bindings
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Precision, kept
 from edgekit.convert.sources.base import ONNX as MODEL
 from edgekit.convert.sources.base import PROGRAM
-from edgekit.errors import RecipeError, RefusedError
+from edgekit.errors import RecipeError, RefusedError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,12 +149,12 @@ class Onnx(Format):
         counts = Counter(str(helper.tensor_dtype_to_np_dtype(number).name) for number in types if number)
         return dict(sorted(counts.items()))
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.onnx_model import quantizing
 
         return () if recipe.precision == "float32" else tuple(quantizing.layers(_folded(lowered), recipe.precision))
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.onnx_model.explaining import explain
 
         return explain(payload)
@@ -186,9 +186,8 @@ def _fold(model: Any, folder: Path) -> None:
             model = onnx.version_converter.convert_version(model, OLDEST_QUANTIZABLE)
         session(model, optimise="basic", save_as=folder / FOLDED)
     except Exception as error:  # both raise what they like here; float32 needs neither
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         (folder / NOT_FOLDED).write_text(
-            f"The graph, of opset {opset}, cannot be prepared for other precisions than float32: {first}."
+            f"The graph, of opset {opset}, cannot be prepared for other precisions than float32: {first_line(error)}."
         )
         return
     cleaning.save(cleaning.clean(onnx.load(folder / FOLDED)), folder / FOLDED)

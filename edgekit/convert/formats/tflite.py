@@ -47,7 +47,7 @@ class TFLite(Format):
     runtime = "litert"
     payload = "model.tflite"
     distributions = ("ai-edge-quantizer", "ai-edge-litert")
-    lowering = {"torch-export": ("torch", "litert-torch"), "saved-model": ("tensorflow",)}  # noqa: RUF012
+    lowering = {"torch-export": ("torch", "litert-torch"), "saved-model": ("tensorflow",)}  # noqa: RUF012 - the base class declares it a ClassVar
     extra = "tflite"
     parts = (
         "edgekit.convert.tflite_explain",
@@ -55,7 +55,7 @@ class TFLite(Format):
         "edgekit.convert.tflite_quantization",
         "edgekit.convert.tflite_writing",
     )
-    options = {LAYOUT: '"NHWC": images of a PyTorch model are taken as NHWC instead of NCHW'}  # noqa: RUF012
+    options = {LAYOUT: '"NHWC": images of a PyTorch model are taken as NHWC instead of NCHW'}  # noqa: RUF012 - the base class declares it a ClassVar
     mixed = True
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
         "float32": Precision("as trained", 60.0, must_not_store=("int8", "int4", "float16")),
@@ -174,12 +174,12 @@ class TFLite(Format):
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
         return FlatBuffer.read(payload).stored_dtypes()
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - as the base class has it
         if recipe.precision in (*_UNQUANTIZED, "float16"):
             return ()
         return tuple(layers(FlatBuffer.read(lowered / LOWERED)))
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         return tflite_explain.explain(payload)
 
 

@@ -104,12 +104,12 @@ class TorchScript(Format):
 
         return archive.stored_dtypes(payload)
 
-    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002
+    def layers(self, exported: Exported, lowered: Path, recipe: Recipe) -> tuple[str, ...]:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.pt2e.graph import layers_of, names_of, open_graph
 
         return names_of(layers_of(open_graph(exported)[0])) if recipe.precision in QUANTIZED else ()
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.pt2e import archive
 
         rows = tuple(_operator(name, count) for name, count in archive.operators(payload).items())

@@ -40,11 +40,11 @@ class TVM(Format):
     runtime = "tvm"
     payload = "model.so"
     distributions = ("apache-tvm",)
-    lowering = {"torch-export": ("torch",), "onnx": ("onnx",)}  # noqa: RUF012
+    lowering = {"torch-export": ("torch",), "onnx": ("onnx",)}  # noqa: RUF012 - the base class declares it a ClassVar
     extra = "tvm"
     parts = ("edgekit.convert.tvm",)
     compiled = True
-    options = {  # noqa: RUF012
+    options = {  # noqa: RUF012 - the base class declares it a ClassVar
         CPU: "the processor, in LLVM's words (cortex-a72, skylake-avx512); native is this machine's own. Without it: "
         "the least that devices of the triple have in common (x86-64-v3, generic, cortex-a7)"
     }
@@ -135,7 +135,7 @@ class TVM(Format):
         counts = Counter(dtype for dtype, _, first in stored_tensors(payload) if not is_description(dtype, first))
         return dict(sorted(counts.items()))
 
-    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002
+    def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         from edgekit.convert.tvm.description import read_description
         from edgekit.convert.tvm.schedules import DEFAULT
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,8 +119,9 @@ def check(model: Any, shown: str) -> None:
     try:  # the checker wants a shape of each output, which not every exporter writes
         onnx.checker.check_model(onnx.shape_inference.infer_shapes(model))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first = str(error).strip().splitlines()[0].rstrip(".")
-        raise ModelError(f"{shown} is not a valid ONNX model: {first}.", remedy="Export it anew.") from error
+        raise ModelError(
+            f"{shown} is not a valid ONNX model: {first_line(error)}.", remedy="Export it anew."
+        ) from error
 
 
 def _foreign_operators(model: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def reference_of(path: Path, outputs: Sequence[str], shown: str) -> Reference:
     try:
         opened = session(path)
     except Exception as error:  # ONNX Runtime raises what it likes here; the user gets its first line
-        raise ModelError(f"ONNX Runtime cannot open {shown}: {_first(error)}.", remedy=_REMEDY) from error
+        raise ModelError(f"ONNX Runtime cannot open {shown}: {first_line(error)}.", remedy=_REMEDY) from error
     names = [value.name for value in opened.get_inputs()]
     seen: dict[str, tuple[int, ...]] = {}
 
@@ -55,7 +55,7 @@ def reference_of(path: Path, outputs: Sequence[str], shown: str) -> Reference:
         try:
             results = opened.run(list(outputs), dict(zip(names, arrays, strict=True)))
         except Exception as error:  # likewise
-            raise ModelError(f"ONNX Runtime cannot run {shown}: {_first(error)}.", remedy=_REMEDY) from error
+            raise ModelError(f"ONNX Runtime cannot run {shown}: {first_line(error)}.", remedy=_REMEDY) from error
         for name, result in zip(outputs, results, strict=True):
             if seen.setdefault(name, result.shape) != result.shape:
                 raise ModelError(
@@ -69,7 +69,3 @@ def reference_of(path: Path, outputs: Sequence[str], shown: str) -> Reference:
 
 
 _REMEDY = "Check that it runs with onnxruntime, and that the shapes are ones that it was exported for."
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -17,7 +17,7 @@ from edgekit.convert.onnx_to_torch.node import Node, Operator, UnsupportedNodeEr
 from edgekit.convert.onnx_to_torch.operators import OPERATORS
 from edgekit.convert.onnx_to_torch.simplify import simplify
 from edgekit.convert.onnx_to_torch.tensors import to_array, to_tensor, torch_dtype
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,11 +116,10 @@ class _Importer:
                 remedy=_REMEDY,
             ) from error
         except Exception as error:  # torch raises what it likes; the user gets the node and the first line
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             shapes = ", ".join("-" if a is None else str(tuple(a.shape)) for a in arguments)
             raise ModelError(
                 f"{node.describe()} (opset {node.opset}) cannot be computed in PyTorch on inputs of shape {shapes}: "
-                f"{type(error).__name__}: {first}.",
+                f"{type(error).__name__}: {first_line(error)}.",
                 remedy=_REMEDY,
             ) from error
         return results if isinstance(results, tuple) else (results,)

@@ -106,7 +106,7 @@ def rewritten(content: bytes, extra: Mapping[str, str]) -> bytes:
 
     reader = torch._C.PyTorchFileReader(io.BytesIO(content))  # noqa: SLF001 - torch has no public one
     target = io.BytesIO()
-    writer = torch._C.PyTorchFileWriter(target)  # noqa: SLF001
+    writer = torch._C.PyTorchFileWriter(target)  # noqa: SLF001 - likewise
     for name in reader.get_all_records():
         if name in _WRITTEN_BY_THE_WRITER or name.endswith(".debug_pkl") or name.startswith("traced_inputs"):
             continue

@@ -294,7 +294,7 @@ def _packed(graph: Graph, layer: Layer) -> Any:
 
     node, quantized = layer.node, torch.ops.quantized
     weight = _quantized_weight(graph, layer)
-    arguments = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))  # noqa: SLF001
+    arguments = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))  # noqa: SLF001 - torch has no public one
     arguments |= node.kwargs
     given = arguments.get("bias")
     bias = None if given is None else tensor_of(graph, given).detach()

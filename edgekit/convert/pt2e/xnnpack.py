@@ -199,7 +199,7 @@ def _half_convolutions() -> Iterator[None]:
     before: Any = visitors[_CONVOLUTION_VISITOR]
 
     class HalfConvolution(before):  # type: ignore[misc]  # executorch is not followed by mypy
-        def define_tensor(self, *arguments: Any, force_fp32: bool = False, **named: Any) -> None:  # noqa: ARG002
+        def define_tensor(self, *arguments: Any, force_fp32: bool = False, **named: Any) -> None:  # noqa: ARG002 - what it asks for is what is not done
             super().define_tensor(*arguments, force_fp32=False, **named)
 
     visitors[_CONVOLUTION_VISITOR] = HalfConvolution

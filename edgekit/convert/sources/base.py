@@ -50,7 +50,7 @@ class Source(ABC):
         distributions, extra: what must be installed, and the extra that installs it.
         parts: modules and packages (import names) whose code belongs to it, for the cache.
         deriving: for the kinds that need more than that to be derived, what.
-        environment: variables that `derive` needs in its process before anything is imported, by kind.
+        environment: variables that exporting needs in its process before anything is imported, by kind.
     """
 
     name: ClassVar[str]
@@ -85,7 +85,7 @@ class Source(ABC):
         """
         return ()
 
-    def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:  # noqa: ARG002
+    def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:  # noqa: ARG002 - for those that override it
         """Makes a Model of a bare file, its input specs read from the file.
 
         Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.pytorch import reference_of
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 from edgekit.specs import TensorSpec
 
@@ -67,9 +67,8 @@ def _load(path: Path, shown: str) -> Any:
     try:
         return torch.export.load(path)
     except Exception as error:  # torch raises what it likes here; the user gets its first line
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{shown} cannot be read as a torch.export program: {first}.",
+            f"{shown} cannot be read as a torch.export program: {first_line(error)}.",
             remedy=f"Write it with torch.export.save and a torch no newer than the one here ({torch.__version__}).",
         ) from error
 

@@ -19,8 +19,8 @@ from edgekit import plugins
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.keras_archive import unsafe_content
 from edgekit.convert.sources.keras_torch import plain_program
-from edgekit.convert.sources.savedmodel import dtype_of, first_line, refuse, write_frozen
-from edgekit.errors import ModelError
+from edgekit.convert.sources.savedmodel import dtype_of, refuse, write_frozen
+from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 from edgekit.specs import TensorSpec
 
@@ -47,7 +47,7 @@ class KerasModel(Source):
         "edgekit.convert.sources.savedmodel",
     )
     deriving = {"torch-export": ("torch",)}  # noqa: RUF012 - the base class declares it a ClassVar
-    environment = {  # noqa: RUF012
+    environment = {  # noqa: RUF012 - likewise
         "saved-model": {"KERAS_BACKEND": "tensorflow"},
         "torch-export": {"KERAS_BACKEND": "torch"},
     }

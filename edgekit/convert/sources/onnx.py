@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekit import plugins
 from edgekit.convert.sources.base import ONNX, PROGRAM, Reference, Shapes, Source
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ class OnnxModel(Source):
         try:
             program = torch.export.export(module, arguments)
         except Exception as error:  # torch raises what it likes here; the user gets its first line
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"torch.export cannot trace the imported ONNX model: {first}.",
+                f"torch.export cannot trace the imported ONNX model: {first_line(error)}.",
                 remedy="Convert it to onnx:float32, which needs no import; the log holds the whole explanation.",
             ) from error
         _compare(program.module(), exported / ONNX, sample)

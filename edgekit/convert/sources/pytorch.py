@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.sources.base import PROGRAM, Reference, Source
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +60,8 @@ class PyTorchModule(Source):
         try:
             program = torch.export.export(module, arguments)
         except Exception as error:  # torch raises what it likes here; the user gets its first line
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
-                f"torch.export cannot trace model {model.name!r}: {first}.",
+                f"torch.export cannot trace model {model.name!r}: {first_line(error)}.",
                 remedy="The log holds the whole explanation; control flow that depends on data is the usual cause.",
             ) from error
         torch.export.save(program, folder / PROGRAM)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit import plugins
 from edgekit.convert.sources.base import SAVED_MODEL, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.savedmodel_operators import SAVED_MODEL_PB, unsafe_operators
-from edgekit.errors import ModelError, UntrustedModelError
+from edgekit.errors import ModelError, UntrustedModelError, first_line
 from edgekit.model import Model
 from edgekit.specs import DTYPES, TensorSpec
 
@@ -213,8 +213,3 @@ def refuse(unsafe: list[str], *, trust: bool, shown: str) -> list[str]:
             remedy="If you made this model or trust who did, give --trust; else save it without those parts.",
         )
     return unsafe
-
-
-def first_line(error: BaseException) -> str:
-    """An error of somebody else's as part of a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")

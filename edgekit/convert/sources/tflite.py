@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from edgekit import plugins
 from edgekit.convert.sources.base import TFLITE, Reference, Shapes, Source, fixed_shape
-from edgekit.convert.sources.savedmodel import dtype_of, first_line, refuse
+from edgekit.convert.sources.savedmodel import dtype_of, refuse
 from edgekit.convert.tflite_file import FlatBuffer, Tensor
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 from edgekit.runner.session import run_samples
 from edgekit.specs import TensorSpec

@@ -35,7 +35,7 @@ def probe() -> dict[str, Any]:
     return {"package": "coremltools", "version": _coremltools().__version__}
 
 
-def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:  # noqa: ARG001
+def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:  # noqa: ARG001 - every runtime takes it
     """The model in Core ML. It chooses its threads itself: `threads` has no effect."""
     coremltools = _coremltools()
     name = os.environ.get(UNITS, "ALL")

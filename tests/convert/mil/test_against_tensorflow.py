@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from tests.convert.mil.programs import evaluate, floats, same, whole
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
-tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.slow
 
 

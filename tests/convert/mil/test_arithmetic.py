@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from tests.convert.mil.programs import evaluate, floats, same, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
 pytestmark = pytest.mark.slow
 
 UNIT = np.linspace(-0.99, 0.99, 24, dtype=np.float32).reshape(2, 3, 4)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
+from coremltools.converters.mil.mil import types
 
 from tests.convert.mil.programs import evaluate, floats, program, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-coremltools = pytest.importorskip("coremltools")
-from coremltools.converters.mil.mil import Builder as mb  # noqa: E402, N813
-from coremltools.converters.mil.mil import types  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from tests.convert.mil.programs import evaluate, floats, same
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
-torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 pytestmark = pytest.mark.slow
 

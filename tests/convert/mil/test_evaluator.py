@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import coremltools
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from edgekit.convert.mil import Evaluator, missing_operators, read_program
 from edgekit.convert.mil.operators import table
@@ -17,8 +19,6 @@ from tests.convert.mil.programs import evaluate, floats, program, same
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-coremltools = pytest.importorskip("coremltools")
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
 pytestmark = pytest.mark.slow
 
 

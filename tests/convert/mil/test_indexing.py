@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from edgekit.errors import ConversionError
 from tests.convert.mil.programs import evaluate, floats, same, whole
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
 pytestmark = pytest.mark.slow
 
 X = floats(5, 6, 7)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from tests.convert.mil.programs import evaluate, floats, same, whole
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
 pytestmark = pytest.mark.slow
 
 X = floats(3, 4, 5)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from edgekit.errors import ConversionError
 from tests.convert.mil.programs import evaluate, floats, same
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 STEPS, BATCH, SIZE, HIDDEN = 6, 2, 3, 4

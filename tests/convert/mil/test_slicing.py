@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as coremltools calls it
 
 from tests.convert.mil.programs import evaluate, floats, whole
 
-mb = pytest.importorskip("coremltools.converters.mil.mil").Builder
 pytestmark = pytest.mark.slow
 
 X = floats(5, 6, 7)

@@ -11,7 +11,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytest.importorskip("tvm")
 pytestmark = pytest.mark.slow
 
 POINTS = np.concatenate(

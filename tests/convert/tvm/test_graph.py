@@ -14,7 +14,6 @@ from tests.convert.tvm.cases import residual_block
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest.importorskip("tvm")
 pytestmark = pytest.mark.slow
 
 

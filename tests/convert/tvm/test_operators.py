@@ -19,7 +19,6 @@ from tests.convert.tvm.cases import Bag, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest.importorskip("tvm")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="looks for x86 vectors in the code"),

@@ -23,7 +23,7 @@ def gather(
     indices: Tensor,
     axis: Tensor | None = None,
     batch_dims: Tensor | None = None,
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     """Slices of `x` along `axis`; the axes of `indices` take the place of `axis`.
 
@@ -45,7 +45,7 @@ def gather_along_axis(
     x: Tensor,
     indices: Tensor,
     axis: Tensor | None = None,
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     """The value at `indices` along `axis`, element by element, as `np.take_along_axis`."""
     at = 0 if axis is None else ints(axis)[0] % x.ndim
@@ -56,7 +56,7 @@ def gather_nd(
     x: Tensor,
     indices: Tensor,
     batch_dims: Tensor | None = None,
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     """The last axis of `indices` holds the position of a slice of `x`, as in `tf.gather_nd`."""
     return _gather_nd(x, indices, _count(batch_dims))
@@ -74,7 +74,7 @@ def scatter(
     updates: Tensor,
     axis: Tensor | None = None,
     mode: str = "add",
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     at = 0 if axis is None else ints(axis)[0] % data.ndim
     return _write(data, _gather(_numbered(data), indices, at, 0), updates, mode)
@@ -86,7 +86,7 @@ def scatter_along_axis(
     updates: Tensor,
     axis: Tensor | None = None,
     mode: str = "add",
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     return _write(data, gather_along_axis(_numbered(data), indices, axis), updates, mode)
 
@@ -96,7 +96,7 @@ def scatter_nd(
     indices: Tensor,
     updates: Tensor,
     mode: str = "add",
-    validate_indices: Tensor | None = None,  # noqa: ARG001
+    validate_indices: Tensor | None = None,  # noqa: ARG001 - MIL has it; answers do not depend on it
 ) -> Tensor:
     return _write(data, _gather_nd(_numbered(data), indices, 0), updates, mode)
 

@@ -21,7 +21,7 @@ def _over(function: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[...
 
 
 def _extreme(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def index(x: Tensor, axis: Tensor, keep_dims: Tensor, output_dtype: str = "int32") -> Tensor:  # noqa: ARG001
+    def index(x: Tensor, axis: Tensor, keep_dims: Tensor, output_dtype: str = "int32") -> Tensor:  # noqa: ARG001 - the caller casts
         return function(x, ints(axis)[0], keepdim=bool(keep_dims))  # of equal values, the first
 
     return index
