@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from edgekit.artifact import Bindings
 from edgekit.convert import prove
-from edgekit.errors import ParityError
+from edgekit.convert.formats import Converted
+from edgekit.errors import ConversionError, ParityError
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
 from tests.convert.conftest import make
@@ -47,6 +49,28 @@ def test_a_proof_is_kept_to_six_digits() -> None:
     row = parity([REFERENCE * np.float32(1.01)]).outputs[0]
     assert row.snr_db == pytest.approx(40.0, abs=0.01)
     assert row.snr_db == float(f"{row.snr_db:.6g}")
+
+
+def test_layouts_are_permuted_there_and_back() -> None:
+    """Four sizes that differ, and an order that is not its own inverse: else a wrong permutation would pass."""
+    spec = TensorSpec("image", (1, 3, 4, 5), layout="NCHW")
+    converted = Converted(Bindings(("image",), ("image",)), layouts={"image": "HWNC"})
+    array = np.arange(2 * 60).reshape(2, 1, 3, 4, 5)
+    moved = prove.to_payload(array, spec, converted)
+    assert moved.shape == (2, 4, 5, 1, 3)
+    assert moved[1, 3, 2, 0, 1] == array[1, 0, 1, 3, 2]
+    assert np.array_equal(prove.from_payload(moved, spec, converted), array)
+    found = {"scale": None, "zero_point": None, "dtype": "float32"}
+    assert prove._stored(spec, found, converted) == TensorSpec("image", (4, 5, 1, 3), layout="HWNC")
+    same = Converted(converted.bindings)
+    assert prove.to_payload(array, spec, same) is array
+
+
+@pytest.mark.parametrize("layout", [None, "NCW"])
+def test_a_layout_that_the_model_does_not_declare(layout: str | None) -> None:
+    converted = Converted(Bindings(("image",), ()), layouts={"image": "NHWC"})
+    with pytest.raises(ConversionError, match="does not say what layout it has"):
+        prove.to_payload(REFERENCE, TensorSpec("image", (1, 4), layout=layout), converted)
 
 
 @pytest.mark.slow

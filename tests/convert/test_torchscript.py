@@ -123,7 +123,9 @@ def test_no_engine_is_one_clear_error(
     path, bindings, _ = payloads("convolutional", "int8")
     monkeypatch.setattr(torchlite, "_engine", lambda: "none")
     run(torchlite, *payloads("convolutional", "float32")[:2], networks["convolutional"])
-    with pytest.raises(RuntimeError, match=r"int8\.ptl is quantized, and torch .* has no engine for that: it lists"):
+    with pytest.raises(
+        RuntimeError, match=r"int8-model\.ptl is quantized, and torch .* has no engine for that: it lists"
+    ):
         run(torchlite, path, bindings, networks["convolutional"])
 
 
