@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -83,3 +84,21 @@ def test_a_missing_package_names_the_extra() -> None:
         plugins.require(("numpy", "no-such-package"), extra="tflite", purpose="The format tflite")
     assert failure.value.remedy == "Run: pip install 'edgekit[tflite]'"
     assert list(plugins.require(("numpy",), extra="x", purpose="x")) == ["numpy"]
+
+
+def test_a_change_of_a_part_is_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin's code is the file of its class and all that it names in `parts`, modules and packages."""
+    (tmp_path / "plugin_of_parts.py").write_text("class Plugin:\n    parts = ('its_module', 'its_package')\n")
+    (tmp_path / "its_module.py").write_text("one = 1\n")
+    (tmp_path / "its_package").mkdir()
+    (tmp_path / "its_package" / "__init__.py").write_text("")
+    (tmp_path / "its_package" / "deep.py").write_text("two = 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugin = importlib.import_module("plugin_of_parts").Plugin
+    seen = [plugins.code_sha256(plugin)]
+    for name in ("its_module.py", "its_package/deep.py", "plugin_of_parts.py"):
+        with (tmp_path / name).open("a") as file:
+            file.write("# changed\n")
+        seen.append(plugins.code_sha256(plugin))
+    assert len(set(seen)) == 4
+    assert plugins.code_sha256(plugin) == seen[-1]

@@ -54,14 +54,14 @@ def test_a_proof_is_kept_to_six_digits() -> None:
 def test_layouts_are_permuted_there_and_back() -> None:
     """Four sizes that differ, and an order that is not its own inverse: else a wrong permutation would pass."""
     spec = TensorSpec("image", (1, 3, 4, 5), layout="NCHW")
-    converted = Converted(Bindings(("image",), ("image",)), layouts={"image": "HWNC"})
+    converted = Converted(Bindings(("image",), ("image",)), layouts={"image": "HWCN"})
     array = np.arange(2 * 60).reshape(2, 1, 3, 4, 5)
     moved = prove.to_payload(array, spec, converted)
-    assert moved.shape == (2, 4, 5, 1, 3)
-    assert moved[1, 3, 2, 0, 1] == array[1, 0, 1, 3, 2]
+    assert moved.shape == (2, 4, 5, 3, 1)
+    assert moved[1, 3, 2, 1, 0] == array[1, 0, 1, 3, 2]
     assert np.array_equal(prove.from_payload(moved, spec, converted), array)
     found = {"scale": None, "zero_point": None, "dtype": "float32"}
-    assert prove._stored(spec, found, converted) == TensorSpec("image", (4, 5, 1, 3), layout="HWNC")
+    assert prove._stored(spec, found, converted) == TensorSpec("image", (4, 5, 3, 1), layout="HWCN")
     same = Converted(converted.bindings)
     assert prove.to_payload(array, spec, same) is array
 
