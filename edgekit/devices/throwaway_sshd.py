@@ -1,7 +1,7 @@
 """A real SSH server on loopback that lives as long as a `with` block: the "device" of the demo and of the tests.
 
-It has its own host key and user key, its own home folder, listens on 127.0.0.1 only, and accepts that one key. It is
-no safer than a shell on this machine for whoever can read its folder, and nobody else can.
+It has its own host key and user key, its own home folder, listens on 127.0.0.1 only unless told otherwise, and accepts
+that one key. It is no safer than a shell on this machine for whoever can read its folder, and nobody else can.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from edgekit.errors import EdgeKitError
 from edgekit.files import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _START_S = 10.0
@@ -35,9 +36,20 @@ class ThrowawaySshd:
     Args:
         folder: where its keys, configuration and home folder go; a temporary one that `stop` removes by default.
         home: the HOME of its sessions; FOLDER/home by default.
+        address: where it listens.
+        enter: put before its command line, such as what runs it in another network namespace.
     """
 
-    def __init__(self, folder: Path | None = None, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        home: Path | None = None,
+        *,
+        address: str = "127.0.0.1",
+        enter: Sequence[str] = (),
+    ) -> None:
+        self.address = address
+        self._enter = list(enter)
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="edgekit-sshd-"))
         self.home = home or self.folder / "home"
@@ -77,7 +89,7 @@ class ThrowawaySshd:
             self.port = _free_port()
             if self._listen(sshd):
                 host_key = Path(f"{self.host_key}.pub").read_text(encoding="ascii").split()[:2]
-                write_file(self.known_hosts, f"[127.0.0.1]:{self.port} {' '.join(host_key)}\n".encode())
+                write_file(self.known_hosts, f"[{self.address}]:{self.port} {' '.join(host_key)}\n".encode())
                 return self
         log = self.log.read_text(encoding="utf-8", errors="replace")[-500:] if self.log.exists() else "it said nothing"
         self.stop()
@@ -128,7 +140,7 @@ class ThrowawaySshd:
             f"python = {_toml(python)}",
             "",
             "[ssh]",
-            'host = "127.0.0.1"',
+            f"host = {_toml('127.0.0.1' if port != self.port else self.address)}",
             f"port = {port}",
             f"user = {_toml(self.user)}",
             f"identity_file = {_toml(str(self.identity_file))}",
@@ -143,7 +155,7 @@ class ThrowawaySshd:
         configuration = self.folder / "sshd_config"
         configuration.write_text(
             f"""Port {self.port}
-ListenAddress 127.0.0.1
+ListenAddress {self.address}
 HostKey "{self.host_key}"
 AuthorizedKeysFile "{self.folder / "authorized_keys"}"
 PidFile "{self.folder / "sshd.pid"}"
@@ -163,7 +175,10 @@ Subsystem sftp internal-sftp
         )
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sshd, "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self._enter, sshd, "-D", "-e", "-f", str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -177,7 +192,7 @@ Subsystem sftp internal-sftp
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+            with socket.create_connection((self.address, self.port), timeout=1) as sock:
                 return sock.recv(4) == b"SSH-"
         except OSError:
             return False
