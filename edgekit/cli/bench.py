@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import targets_option, wait_option
+from edgekit.cli.options import locked, targets_option, wait_option
 from edgekit.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def command(
     counts = threads or (device_target.bench.threads,)
     runs: list[tuple[Artifact, Run, Path]] = []
     failed: list[EdgeKitError] = []
-    with connect(device_target) as device, device.lock("bench", wait_s=wait_s), output.stage_progress() as progress:
+    with connect(device_target) as device, locked(device, "bench", wait_s), output.stage_progress() as progress:
         for artifact in found:
             for count in counts:
                 task = progress.add_task(f"{artifact.title} ×{count}", total=1, stage="pushing")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgekit.cli import output
-from edgekit.cli.options import targets_option, wait_option
+from edgekit.cli.options import locked, targets_option, wait_option
 from edgekit.cli.output import json_option
 
 
@@ -27,7 +27,7 @@ def command(artifact: Path, target: str, folder: Path, wait_s: float, *, as_json
     total = sum(entry.bytes for entry in found.shipped_files())
     with (
         connect(load_target(target, folder)) as device,
-        device.lock("deploy", wait_s=wait_s),
+        locked(device, "deploy", wait_s),
         output.transfer_progress() as progress,
     ):
         task = progress.add_task(f"{found.title} → {device.target.name}", total=total)

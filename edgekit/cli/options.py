@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgekit.devices import Device
+    from edgekit.devices.lock import Holder
+
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+    """`90`, `90s`, `10m` or `2h`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
+        if found is None or found[2] not in _UNITS:
+            self.fail(f"{value!r} is no duration: write 90s, 10m or 2h", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
 
 targets_option = click.option(
     "--targets", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("targets"),
     show_default=True, help="Folder with the target files.",
 )  # fmt: skip
 wait_option = click.option(
-    "--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, show_default=True,
-    help="Seconds to wait for a device that somebody else has locked.",
+    "--wait", "wait_s", type=Duration(), default="0s", show_default=True, metavar="TIME",
+    help="How long to wait for a device that somebody else has locked: 90s, 10m, 2h.",
 )  # fmt: skip
+
+
+@contextmanager
+def locked(device: Device, purpose: str, wait_s: float) -> Iterator[None]:
+    """Holds the device's lock; while it waits for it, standard error tells for whom.
+
+    Raises:
+        DeviceBusyError: it was not free within `wait_s`.
+    """
+
+    def tell(found: Holder) -> None:
+        click.echo(f"{device.target.name} is {found.told}; waiting for up to {wait_s:g} s", err=True)
+
+    with device.lock(purpose, wait_s, on_wait=tell):
+        yield

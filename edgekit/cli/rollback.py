@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgekit.cli import output
-from edgekit.cli.options import targets_option, wait_option
+from edgekit.cli.options import locked, targets_option, wait_option
 from edgekit.cli.output import json_option
 
 
@@ -23,7 +23,7 @@ def command(model: str, target: str, folder: Path, wait_s: float, *, as_json: bo
     from edgekit.devices import connect, load_target
 
     found_target = load_target(target, folder)
-    with connect(found_target) as device, device.lock("rollback", wait_s=wait_s):
+    with connect(found_target) as device, locked(device, "rollback", wait_s):
         result = rollback(device, model)
     if as_json:
         output.print_json("rollback", target=found_target.name, deployment=result)

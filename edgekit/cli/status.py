@@ -22,12 +22,16 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
     """Show which artifacts TARGET has, which one of each model is current, and whether it is whole."""
     from edgekit.deploy import status
     from edgekit.devices import connect, load_target
+    from edgekit.devices.lock import holder
 
     found_target = load_target(target, folder)
     with connect(found_target) as device:
+        user = holder(device)
         models = status(device)
+    if not as_json and user is not None:
+        output.console().print(f"[yellow]{found_target.name} is {user.told}[/]")
     if as_json:
-        output.print_json("status", target=found_target.name, models=models)
+        output.print_json("status", target=found_target.name, models=models, lock=user)
     elif not models:
         output.console().print(
             f"{found_target.name} has no artifacts yet. Put one there: edgekit deploy ARTIFACT --to {target}"

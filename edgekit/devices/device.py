@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgekit import plugins
-from edgekit.devices.lock import LEASE_S, Lock, locked
+from edgekit.devices.lock import LEASE_S, Holder, Lock, locked
 from edgekit.devices.scripts import RESOLVE_ROOT
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from edgekit.devices.process import Completed, LineStream
@@ -99,13 +99,21 @@ class Device:
         )
 
     @contextmanager
-    def lock(self, purpose: str, wait_s: float = 0, *, lease_s: int = LEASE_S) -> Iterator[Lock]:
+    def lock(
+        self,
+        purpose: str,
+        wait_s: float = 0,
+        *,
+        lease_s: int = LEASE_S,
+        on_wait: Callable[[Holder], None] | None = None,
+    ) -> Iterator[Lock]:
         """Holds the device's lock during a block; within it, asking again gives the same lock.
 
         Args:
             purpose: told to others who find it busy, such as "bench crepe_tiny".
             wait_s: how long to wait for somebody else.
             lease_s: how long it stays locked should the link go down.
+            on_wait: told who holds it before the first wait, when that changes, and once a minute.
 
         Raises:
             DeviceBusyError: somebody else holds it.
@@ -113,7 +121,7 @@ class Device:
         if self._lock is not None:
             yield self._lock
             return
-        with locked(self, purpose, wait_s, lease_s) as lock:
+        with locked(self, purpose, wait_s, lease_s, on_wait) as lock:
             self._lock = lock
             try:
                 yield lock

@@ -8,7 +8,9 @@ It is a folder ROOT/lock, because making a folder either succeeds or fails. Insi
 - whoever asks can see that the holder is dead: a process of this very machine that is gone, or a lock that this
   process could not release when its link went down. So the attempt after a cut works at once.
 
-A lock that is held may be asked for again by the same `Device`: it is the same lock.
+A lock that is held may be asked for again by the same `Device`: it is the same lock. Whoever finds it held learns by
+whom, since when, for what and how long at most (`Holder`); `holder` looks without asking for it, and `unlock` breaks
+one holding on purpose.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ from edgekit.devices.scripts import LOCK
 from edgekit.errors import DeviceBusyError, DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edgekit.devices.device import Device
 
 LEASE_S = 15 * 60
 RENEW_S = LEASE_S / 3
 POLL_S = 0.5
+MAX_POLL_S = 5.0
+TELL_AGAIN_S = 60.0
 _lost: set[str] = set()
 """Tokens of locks that this process could not release."""
 
@@ -52,6 +56,25 @@ class Owner(msgspec.Struct, frozen=True):
     machine: str = ""
     pid: int = 0
     schema: int = 1
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who is in the way. `owner` is None where the lock's file says nothing sensible."""
+
+    owner: Owner | None
+    expires_in_s: int
+
+    @property
+    def who(self) -> str:
+        """`ann@desk (process 7) since 2026-11-27T10:00:00+00:00 (bench)`, from the device and so cut short."""
+        if self.owner is None:
+            return "somebody unknown"
+        return f"{self.owner.who[:100]} since {self.owner.since[:40]} ({self.owner.purpose[:100]})"
+
+    @property
+    def told(self) -> str:
+        """For people: who, and until when at most unless it is renewed."""
+        return f"in use by {self.who}, lease ends in {-(-self.expires_in_s // 60)} min unless it is renewed"
 
 
 class Lock:
@@ -81,7 +104,13 @@ class Lock:
 
 
 @contextmanager
-def locked(device: Device, purpose: str, wait_s: float, lease_s: int = LEASE_S) -> Iterator[Lock]:
+def locked(
+    device: Device,
+    purpose: str,
+    wait_s: float,
+    lease_s: int = LEASE_S,
+    on_wait: Callable[[Holder], None] | None = None,
+) -> Iterator[Lock]:
     """Holds the device's lock during a block; see `Device.lock`."""
     owner = Owner(
         who=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
@@ -92,7 +121,7 @@ def locked(device: Device, purpose: str, wait_s: float, lease_s: int = LEASE_S) 
         pid=os.getpid(),
     )
     try:
-        _acquire(device, owner, wait_s, lease_s)
+        _acquire(device, owner, wait_s, lease_s, on_wait or (lambda _: None))
         yield Lock(device, owner, lease_s)
     finally:
         try:
@@ -101,25 +130,47 @@ def locked(device: Device, purpose: str, wait_s: float, lease_s: int = LEASE_S) 
             _lost.add(owner.token)
 
 
-def _acquire(device: Device, owner: Owner, wait_s: float, lease_s: int) -> None:
+def holder(device: Device) -> Holder | None:
+    """Who holds the device's lock now; None if it is free. Changes nothing."""
+    return _ask(device, "look", Owner("", "", "", ""), LEASE_S)
+
+
+def unlock(device: Device, found: Holder) -> bool:
+    """Breaks the lock that `found` holds; False if by now it is free or somebody else's.
+
+    Whoever held it notices at the next renewal, and stops. Nothing of what it was doing is undone.
+    """
+    if found.owner is None:
+        raise DeviceBusyError(
+            f"{device.name} is locked by somebody whose name cannot be read.",
+            remedy=f"It frees itself within {-(-found.expires_in_s // 60)} min at most.",
+        )
+    now = holder(device)
+    if now is None or now.owner is None or now.owner.token != found.owner.token:
+        return False
+    return _ask(device, "release", found.owner, LEASE_S) is None and holder(device) is None
+
+
+def _acquire(device: Device, owner: Owner, wait_s: float, lease_s: int, on_wait: Callable[[Holder], None]) -> None:
     deadline = time.monotonic() + wait_s
-    steal = ""
+    steal, pause = "", POLL_S
+    told, told_at = "", 0.0
     while (busy := _ask(device, "acquire", owner, lease_s, steal)) is not None:
         if busy.owner is not None and _is_dead(busy.owner) and steal != busy.owner.token:
             steal = busy.owner.token
             continue
-        if time.monotonic() + POLL_S > deadline:
+        left = deadline - time.monotonic()
+        if left <= 0:
             raise _busy(device, busy)
-        time.sleep(POLL_S)
+        if busy.who != told or time.monotonic() - told_at > TELL_AGAIN_S:
+            on_wait(busy)
+            told, told_at = busy.who, time.monotonic()
+        time.sleep(min(pause, left))
+        pause = min(1.5 * pause, MAX_POLL_S)
 
 
-class _Busy(msgspec.Struct, frozen=True):
-    owner: Owner | None
-    expires_in_s: int
-
-
-def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -> _Busy | None:
-    """One round trip. None: done."""
+def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -> Holder | None:
+    """One round trip. None: done, or free."""
     answer = device.script(
         LOCK,
         device.root,
@@ -128,7 +179,7 @@ def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -
         str(lease_s),
         msgspec.json.encode(owner).decode(),
         steal,
-        step=f"{'releasing' if op == 'release' else 'taking'} its lock",
+        step={"release": "releasing its lock", "look": "asking who uses it"}.get(op, "taking its lock"),
         timeout_s=20,
     )
     first, _, rest = answer.partition(b"\n")
@@ -140,23 +191,22 @@ def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -
         expires, now = times.split()
         expires_in = max(0, int(expires) - int(now))
     try:
-        return _Busy(msgspec.json.decode(text, type=Owner), expires_in)
+        return Holder(msgspec.json.decode(text, type=Owner), expires_in)
     except msgspec.MsgspecError:
-        return _Busy(None, expires_in)
+        return Holder(None, expires_in)
 
 
-def _busy(device: Device, busy: _Busy, *, lost: bool = False) -> DeviceBusyError:
-    who = "somebody unknown"
-    if busy.owner is not None:
-        who = f"{busy.owner.who[:100]} since {busy.owner.since[:40]} ({busy.owner.purpose[:100]})"
+def _busy(device: Device, busy: Holder, *, lost: bool = False) -> DeviceBusyError:
     if lost:
         return DeviceBusyError(
-            f"{device.name} was taken over by {who}: our lease had ended.", remedy="Run it again when it is free."
+            f"{device.name} was taken over by {busy.who}: our lease had ended, or somebody broke the lock.",
+            remedy="Run it again when it is free.",
         )
     minutes = -(-busy.expires_in_s // 60)
     return DeviceBusyError(
-        f"{device.name} is in use by {who}.",
-        remedy=f"Wait until it is free, or ask them; if they are gone, it frees itself within {minutes} min at most.",
+        f"{device.name} is in use by {busy.who}.",
+        remedy=f"Wait until it is free (--wait {max(minutes, 1)}m), or ask them; if they are gone, it frees itself "
+        f"within {minutes} min at most. To break it on purpose: edgekit targets unlock {device.target.name}",
     )
 
 

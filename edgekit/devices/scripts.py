@@ -137,10 +137,16 @@ release)
   load
   if [ "$held" = "$token" ]; then drop; else leave; fi
   echo ok ;;
+look)
+  load
+  if taken; then busy; fi
+  echo ok ;;
 esac
 """
 )
-"""$1 root, $2 acquire|renew|release, $3 token, $4 lease in s, $5 owner JSON, $6 a token that may be taken over, or "".
+"""$1 root, $2 acquire|renew|release|look, $3 token, $4 lease in s, $5 owner JSON, $6 a token that may be taken over or "".
+
+`look` changes nothing; `release` with another's token breaks that one holding and no later one.
 
 Prints `ok`, or `busy`, "EXPIRES NOW" and the owner. Whoever writes a lease first makes the folder lock/takeover, of
 which there can be only one, and looks again; one that is a minute old is a crash's. The clock is the device's own.

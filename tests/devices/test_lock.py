@@ -66,6 +66,45 @@ def test_it_is_released_on_any_way_out(device: Device, other: Device, trouble: t
     assert_free(other)
 
 
+def test_looking_tells_who_holds_it_and_changes_nothing(device: Device, other: Device) -> None:
+    assert lock_module.holder(other) is None
+    assert not Path(device.path("lock")).exists()
+    with device.lock("bench of crepe_tiny") as lock:
+        found = lock_module.holder(other)
+        assert found is not None
+        assert found.owner == lock.owner
+        assert 14 * 60 < found.expires_in_s <= 15 * 60
+        assert "bench of crepe_tiny" in found.told
+        assert "lease ends in 15 min" in found.told
+        lock.renew()
+    assert lock_module.holder(other) is None
+
+
+def test_it_can_be_broken_on_purpose_and_its_holder_notices(device: Device, other: Device) -> None:
+    with device.lock("gone for lunch") as lock:
+        found = lock_module.holder(other)
+        assert found is not None
+        assert lock_module.unlock(other, found)
+        with other.lock("impatient"), pytest.raises(DeviceBusyError, match=r"taken over by .*impatient"):
+            lock.renew()
+        with other.lock("impatient"):
+            assert not lock_module.unlock(other, found), "that holding is over: a later one is not broken"
+            assert lock_module.holder(device) is not None
+
+
+def test_waiting_has_a_bound_and_tells_whom_it_waits_for(device: Device, other: Device) -> None:
+    told: list[lock_module.Holder] = []
+    with other.lock("a long bench"):
+        began = time.monotonic()
+        with (
+            pytest.raises(DeviceBusyError, match=r"a long bench.*--wait 15m.*targets unlock"),
+            device.lock("patient", wait_s=1.2, on_wait=told.append),
+        ):
+            pass
+        assert 1.1 < time.monotonic() - began < 5
+    assert [found.owner.purpose for found in told if found.owner] == ["a long bench"], "told once, not at every look"
+
+
 def test_waiting_for_it(device: Device, other: Device) -> None:
     ready, leave = threading.Event(), threading.Event()
 
