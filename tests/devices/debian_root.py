@@ -92,7 +92,6 @@ def _unpack(root: Path, packages: Sequence[str], architecture: str) -> None:
         raise RuntimeError("the test devices are built by mmdebstrap: apt-get install mmdebstrap (as .ci/run does)")
     command = [
         "mmdebstrap",
-        "--quiet",
         f"--architectures={architecture}",
         "--variant=extract",
         "--skip=check/qemu",
