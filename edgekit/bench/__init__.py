@@ -3,6 +3,12 @@
 statistics  what may be said of n samples, and what may not
 run         the Run and its file format
 measure     pushes what is needed, runs the blocks, assembles the Run
+stored      runs from files, folders and git revisions
+effect      how much slower one thing is than another, and how well that is known
+verdict     regressed, improved, equivalent, inconclusive or incomparable, one or a family
+comparable  whether two runs were measured alike
+compare     stored runs against stored runs
+order       how two artifacts take turns on a device
 """
 
 from edgekit.bench.measure import bench

@@ -47,6 +47,13 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Facts
 
     @property
+    def median_ns(self) -> float:
+        """The median of its samples, by which it counts in a comparison."""
+        ordered = sorted(self.samples_ns)
+        n = len(ordered)
+        return float(ordered[n // 2]) if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+
+    @property
     def model_rss_bytes(self) -> int | None:
         """Peak memory less the same process's before loading the model."""
         if self.peak_rss_bytes is None or self.before_load_bytes is None:
@@ -118,11 +125,31 @@ def read_run(path: Path) -> Run:
     """
     try:
         content = path.read_bytes()
-        schema = msgspec.json.decode(content, type=dict).get("schema")
+    except OSError as error:
+        raise _no_run(path, error) from error
+    return decode_run(content, str(path))
+
+
+def decode_run(content: bytes, name: str) -> Run:
+    """Reads a run from its file's content; `name` is told in errors.
+
+    Raises:
+        ArtifactError: it is none, or of another schema.
+    """
+    try:
+        schema = msgspec.json.decode(content, type=_Head).schema
         if schema != SCHEMA:
-            raise ArtifactError(f"{path} has schema {schema}.", remedy=f"This version reads schema {SCHEMA}.")
+            raise ArtifactError(f"{name} has schema {schema}.", remedy=f"This version reads schema {SCHEMA}.")
         return msgspec.json.decode(content, type=Run)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ArtifactError(
-            f"{path} is not a run: {error}.", remedy="Give a file that `edgekit bench` wrote."
-        ) from error
+    except msgspec.MsgspecError as error:
+        raise _no_run(name, error) from error
+
+
+class _Head(msgspec.Struct):
+    """What is read before the rest: a file with a million samples is parsed once."""
+
+    schema: int | None = None
+
+
+def _no_run(name: Path | str, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{name} is not a run: {error}.", remedy="Give a file that `edgekit bench` wrote.")

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Show which artifacts a target has.",
     "rollback": "Make the last good artifact of a model current again.",
     "bench": "Measure artifacts on a target.",
+    "compare": "Compare stored runs: files, folders, or git revisions.",
 }
 
 

@@ -32,6 +32,24 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new ver
         return float(found[1]) * _UNITS[found[2]]
 
 
+class Share(click.ParamType):  # type: ignore[type-arg]  # likewise
+    """A share, as `3%` or `0.03`."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is not a share such as 3% or 0.03.", param, ctx)
+        return share
+
+
 targets_option = click.option(
     "--targets", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("targets"),
     show_default=True, help="Folder with the target files.",
@@ -39,6 +57,10 @@ targets_option = click.option(
 wait_option = click.option(
     "--wait", "wait_s", type=Duration(), default="0s", show_default=True, metavar="TIME",
     help="How long to wait for a device that somebody else has locked: 90s, 10m, 2h.",
+)  # fmt: skip
+tolerance_option = click.option(
+    "--tolerance", type=Share(), default="3%", show_default=True,
+    help="Changes up to this count as none: the verdict is about what lies beyond.",
 )  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""Stored runs, from wherever a user points: a file, a folder, or a git revision of a folder.
+
+    bench_results/pi/2026….json     one run
+    bench_results                   every run below it
+    main, v1.2, HEAD~3              the revision's `bench_results`
+    main:other/folder               another folder, or a file, of the revision
+
+What exists on disk is taken from there; a revision is what does not. Its files are read through `git`, and nothing is
+checked out.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.bench.run import Run, decode_run, read_run
+from edgekit.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+GIT_TIMEOUT_S = 60
+DEFAULT_FOLDER = "bench_results"
+
+
+def stored_runs(where: str) -> list[Run]:
+    """The runs at a place, see the module; in the order of their paths.
+
+    Raises:
+        ArtifactError: there is no such place, it holds no run, or a file there is none.
+    """
+    path = Path(where)
+    if path.is_dir():
+        runs = [read_run(file) for file in sorted(path.rglob("*.json"))]
+    elif path.exists():
+        runs = [read_run(path)]
+    else:
+        runs = list(_of_revision(where))
+    if not runs:
+        raise ArtifactError(f"{where!r} holds no run.", remedy="Measure first: edgekit bench ARTIFACT --on TARGET.")
+    return runs
+
+
+def _of_revision(where: str) -> Iterator[Run]:
+    revision, _, inside = where.partition(":")
+    inside = inside or DEFAULT_FOLDER
+    if revision.startswith("-"):
+        raise _nowhere(where, "no file, folder or git revision begins with a dash")
+    listed = _git(where, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", revision, "--", inside])
+    names = [name for name in listed.decode("utf-8", "surrogateescape").split("\0") if name.endswith(".json")]
+    asked = "".join(f"{revision}:{name}\n" for name in names if "\n" not in name).encode("utf-8", "surrogateescape")
+    answers = _git(where, ["cat-file", "--batch"], stdin=asked)
+    position = 0
+    for name in names:
+        if "\n" in name:
+            continue
+        begin = answers.index(b"\n", position) + 1
+        size = int(answers[position:begin].rsplit(b" ", 1)[1])
+        yield decode_run(answers[begin : begin + size], f"{revision}:{name}")
+        position = begin + size + 1
+
+
+def _git(where: str, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
+    try:
+        done = subprocess.run(["git", *arguments], input=stdin, capture_output=True, timeout=GIT_TIMEOUT_S, check=False)
+    except FileNotFoundError as error:
+        raise _nowhere(where, "and git, which might know it as a revision, is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise _nowhere(where, f"and git did not answer within {GIT_TIMEOUT_S} s") from error
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
+        raise _nowhere(where, f"and git says: {said or 'nothing'}")
+    return done.stdout
+
+
+def _nowhere(where: str, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"There is no run at {where!r}: no such file or folder, {why.rstrip('.')}.",
+        remedy="Give a run's file, a folder of runs, or a git revision (REVISION or REVISION:FOLDER).",
+    )
