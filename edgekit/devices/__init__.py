@@ -2,6 +2,7 @@
 
     target          a TOML file in targets/: how to reach one device and how to measure on it
     process         a command under way on a device, and its output as lines
+    source          the bytes of an upload: ranges of files on this machine
     transport       runs commands and moves bytes; `local` and `ssh` are its two implementations
     device          a connected target: its root folder and its lock
     scripts         every line of shell that EdgeKit runs on a device

@@ -14,10 +14,11 @@ from edgekit.devices.process import Process
 from edgekit.devices.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
-_CHUNK_BYTES = 1 << 20
+    from edgekit.devices.source import Source
+
+_BLOCK_BYTES = 1 << 20
 _EXEC = 'exec "$@"'
 """Through a shell's exec, so that a missing command is exit status 127 with a message, as over SSH."""
 
@@ -46,17 +47,18 @@ class LocalTransport(Transport):
             )
         )
 
-    def _put(self, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
+    def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
         try:
-            with local.open("rb") as source, open(remote, "wb") as file:  # noqa: PTH123 - a path there, not one here
-                while chunk := source.read(_CHUNK_BYTES):
-                    file.write(chunk)
-                    on_bytes(len(chunk))
+            with open(remote, "ab" if append else "wb") as file:  # noqa: PTH123 - a path there, not one here
+                for block in source.blocks(_BLOCK_BYTES):
+                    file.write(block)
+                    on_bytes(len(block))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            with suppress(OSError):
-                os.unlink(remote)  # noqa: PTH108 - likewise
+            if not append:
+                with suppress(OSError):
+                    os.unlink(remote)  # noqa: PTH108 - likewise
             trouble = self.storage_error(f"writing {remote}", error)
             if trouble is None:
                 raise
@@ -93,9 +95,10 @@ class LocalProcess(Process):
             return None
         return code if code >= 0 else 128 - code
 
-    def feed(self, stdin: bytes) -> None:
+    def feed(self, stdin: Iterable[bytes]) -> None:
         with suppress(OSError), _pipe(self._popen.stdin) as pipe:
-            pipe.write(stdin)
+            for piece in stdin:
+                pipe.write(piece)
 
     def end(self) -> None:
         if self._popen.poll() is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -42,8 +42,8 @@ class Process(ABC):
         """The exit status; None if there is none within `timeout_s`."""
 
     @abstractmethod
-    def feed(self, stdin: bytes) -> None:
-        """Writes all of stdin and closes it. Called in a thread of its own."""
+    def feed(self, stdin: Iterable[bytes]) -> None:
+        """Writes stdin piece by piece and closes it. Called in a thread of its own; never raises for a lost link."""
 
     @abstractmethod
     def end(self) -> None:
@@ -54,18 +54,17 @@ class OutputTooLargeError(Exception):
     """A command printed more than is ever needed of it."""
 
 
-def collect(process: Process, timeout_s: float) -> Completed | None:
-    """Reads a command to its end; None if it did not end within `timeout_s`.
+def collect(process: Process, deadline: Callable[[], float]) -> Completed | None:
+    """Reads a command to its end; None if it did not end by `deadline`, a time of the monotonic clock that may move.
 
     Raises:
         OutputTooLargeError: it printed more than `MAX_OUTPUT_BYTES`.
     """
-    deadline = time.monotonic() + timeout_s
     stdout, stderr = bytearray(), bytearray()
-    while (left := deadline - time.monotonic()) > 0:
+    while (left := deadline() - time.monotonic()) > 0:
         chunk = process.read(left)
         if chunk is None:
-            code = process.code(max(0.1, deadline - time.monotonic()))
+            code = process.code(max(0.1, deadline() - time.monotonic()))
             return None if code is None else Completed(code, bytes(stdout), bytes(stderr))
         stdout += chunk[0]
         stderr += chunk[1]

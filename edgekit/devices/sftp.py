@@ -13,7 +13,8 @@ import paramiko
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from edgekit.devices.source import Source
 
 WRITE_BYTES = 128 * 1024 - 64
 """A write and its header in four of SSH's 32 KiB packets; OpenSSH's server takes up to 256 KiB."""
@@ -27,16 +28,17 @@ class PipelinedSftp(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko has 
         self.sock.sendall(memoryview(out))
 
 
-def write_pipelined(sftp: Any, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
+def write_pipelined(sftp: Any, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
     """Writes a file; the last write is not pipelined and waits for the answers to all: paramiko drops them at close."""
-    with local.open("rb") as source, sftp.open(remote, "wb") as file:
+    blocks = source.blocks(WRITE_BYTES)
+    with sftp.open(remote, "ab" if append else "wb") as file:
         file.MAX_REQUEST_SIZE = WRITE_BYTES
         file.set_pipelined(True)
-        chunk = source.read(WRITE_BYTES)
-        while chunk:
-            following = source.read(WRITE_BYTES)
+        block = next(blocks, b"")
+        while block:
+            following = next(blocks, b"")
             if not following:
                 file.set_pipelined(False)
-            file.write(chunk)
-            on_bytes(len(chunk))
-            chunk = following
+            file.write(block)
+            on_bytes(len(block))
+            block = following

@@ -34,8 +34,9 @@ from edgekit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from edgekit.devices.source import Source
     from edgekit.devices.target import Target
 
 DEAD_LINK_S = 20
@@ -188,17 +189,18 @@ class SshTransport(Transport):
             raise
         return SshProcess(channel, self._link)
 
-    def _put(self, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
+    def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
         sftp = self._open_sftp()
         try:
             try:
-                write_pipelined(sftp, local, remote, on_bytes)
+                write_pipelined(sftp, source, remote, append=append, on_bytes=on_bytes)
             except OSError as error:
                 if isinstance(error, TimeoutError) or not self._alive().is_active():
                     raise
                 trouble = self._why(remote, error)
-                with suppress(OSError, EOFError, paramiko.SSHException):
-                    sftp.remove(remote)
+                if not append:
+                    with suppress(OSError, EOFError, paramiko.SSHException):
+                        sftp.remove(remote)
                 raise trouble from error
         finally:
             sftp.close()
@@ -278,9 +280,10 @@ class SshProcess(Process):
             raise EOFError("the link went down")
         return int(self._channel.exit_status) if self._channel.exit_status >= 0 else 255
 
-    def feed(self, stdin: bytes) -> None:
+    def feed(self, stdin: Iterable[bytes]) -> None:
         with suppress(OSError, EOFError):
-            self._channel.sendall(stdin)
+            for piece in stdin:
+                self._channel.sendall(memoryview(piece))  # paramiko would copy what is left after each packet
             self._channel.shutdown_write()
 
     def end(self) -> None:

@@ -4,17 +4,23 @@ A transport writes four hooks that may raise anything (`_connect`, `_disconnect`
 around them check their arguments, bound time and memory, and turn every failure into an error that names the device,
 the step and the remedy. Commands are lists of arguments; where a protocol knows only strings, the transport quotes
 them, once. `step` says what is being done, as a phrase such as "uploading the artifact".
+
+`_put` gets a `Source`: the bytes of one file, of a part of it, or of several. It writes them to a new file or, with
+`append`, at the end of one that is there (over ADB, whose sync protocol cannot append: `cat >> FILE` fed by a shell).
+A client that only takes file names asks `source.whole_file`, which is None for everything but one whole file.
 """
 
 from __future__ import annotations
 
 import errno
 import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from edgekit.devices.process import MAX_OUTPUT_BYTES, Completed, LineStream, OutputTooLargeError, Process, collect
+from edgekit.devices.source import Source, whole
 from edgekit.errors import (
     ConnectionLostError,
     DeviceError,
@@ -26,7 +32,7 @@ from edgekit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edgekit.devices.target import Target
@@ -41,6 +47,10 @@ _STORAGE_TROUBLE = (
     ),
 )
 _STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT}
+
+
+FEED_IDLE_S = 60
+"""How long a command that is fed may take nothing."""
 
 
 class Transport(ABC):
@@ -70,8 +80,11 @@ class Transport(ABC):
         """Starts a command; `feeds` says whether its stdin will be fed. It ends when `Process.end` is called."""
 
     @abstractmethod
-    def _put(self, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
-        """Writes a file's bytes to a path; calls `on_bytes` with the number of bytes that went out since."""
+    def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
+        """Writes the source's bytes to a path: a new file (whatever was there goes), or with `append` at its end.
+
+        Calls `on_bytes` with the number of bytes that went out since. Returns when the device has answered for all.
+        """
 
     def connect(self) -> None:
         """Reaches the device.
@@ -98,11 +111,12 @@ class Transport(ABC):
         """
         with self.guard(step):
             process = self._start(_checked(argv), feeds=bool(stdin))
+        deadline = time.monotonic() + timeout_s
         try:
             if stdin:
-                threading.Thread(target=process.feed, args=(stdin,), daemon=True).start()
+                threading.Thread(target=process.feed, args=((stdin,),), daemon=True).start()
             with self.guard(step):
-                completed = collect(process, timeout_s)
+                completed = collect(process, lambda: deadline)
         finally:
             process.end()
         if completed is None:
@@ -124,28 +138,90 @@ class Transport(ABC):
             idle_timeout_s=idle_timeout_s,
         )
 
-    def put(self, local: Path, remote: str, *, on_bytes: Callable[[int], None] | None = None, step: str) -> None:
-        """Copies a file to a path on the device, in place: who must not see half a file puts it under another name.
+    def feed(
+        self,
+        argv: Sequence[str],
+        stdin: Iterable[bytes],
+        *,
+        idle_timeout_s: float = FEED_IDLE_S,
+        step: str,
+    ) -> Completed:
+        """Runs a command to its end and writes pieces to its stdin meanwhile. Its exit status is the caller's business.
 
         Args:
-            local: the file here.
+            argv: the command. It ends when its stdin does: nothing else ends it on the device when the link is lost.
+            stdin: the pieces, taken one by one, in another thread, as the command reads them.
+            idle_timeout_s: how long it may take no piece, print nothing and not end.
+            step: what this is part of, for errors.
+
+        Raises:
+            RemoteTimeoutError: nothing happened for `idle_timeout_s`; the command was ended.
+            RemoteCommandError: it printed more than 16 MiB.
+            ConnectionLostError: the link went down.
+            Exception: what `stdin` raised.
+        """
+        moved = [time.monotonic()]
+        failed: list[BaseException] = []
+
+        def pieces() -> Iterator[bytes]:
+            try:
+                for piece in stdin:
+                    moved[0] = time.monotonic()
+                    yield piece
+            except Exception as error:  # the caller's own: the command's stdin ends, and it is raised again below
+                failed.append(error)
+            moved[0] = time.monotonic()
+
+        with self.guard(step):
+            process = self._start(_checked(argv), feeds=True)
+            moved[0] = time.monotonic()
+        feeder = threading.Thread(target=process.feed, args=(pieces(),), daemon=True)
+        feeder.start()
+        try:
+            with self.guard(step):
+                completed = collect(process, lambda: moved[0] + idle_timeout_s)
+        finally:
+            process.end()
+        if failed:
+            raise failed[0]
+        if completed is None:
+            raise self._timed_out(step, f"took and said nothing for {idle_timeout_s:g} s")
+        return completed
+
+    def put(
+        self,
+        source: Path | Source,
+        remote: str,
+        *,
+        append: bool = False,
+        on_bytes: Callable[[int], None] | None = None,
+        step: str,
+    ) -> None:
+        """Copies bytes to a path on the device, in place: who must not see half a file puts it under another name.
+
+        Args:
+            source: a file here, or parts of files.
             remote: the absolute path there; its folder exists.
+            append: write at the end of the file that is there, instead of a new one.
             on_bytes: told how many bytes went out since it was last told.
             step: what this is part of, for errors.
 
         Raises:
-            DeviceStorageError: disk full, read-only, no permission. The partial file is removed.
+            DeviceStorageError: disk full, read-only, no permission. The partial file is removed, unless `append`.
             ConnectionLostError: the link went down; a partial file stays.
-            StorageError: the file here cannot be read.
+            StorageError: a file here cannot be read.
         """
         if not remote.startswith("/") or "\0" in remote:
             raise ValueError(f"not an absolute path: {remote!r}")
-        try:
-            local.open("rb").close()
-        except OSError as error:
-            raise StorageError(f"{local} cannot be read: {error.strerror}.", remedy="Check the file.") from error
+        paths = [source] if not isinstance(source, Source) else [range_.path for range_ in source.ranges]
+        for path in dict.fromkeys(paths):
+            try:
+                path.open("rb").close()
+            except OSError as error:  # noqa: PERF203 - one file or two
+                raise StorageError(f"{path} cannot be read: {error.strerror}.", remedy="Check the file.") from error
+        content = source if isinstance(source, Source) else whole(source)
         with self.guard(step):
-            self._put(local, remote, on_bytes or (lambda _: None))
+            self._put(content, remote, append=append, on_bytes=on_bytes or (lambda _: None))
 
     @contextmanager
     def guard(self, step: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cut_proxy import CutProxy
 
     from edgekit.artifact import Artifact
+    from edgekit.devices.source import Source
     from edgekit.devices.throwaway_sshd import ThrowawaySshd
 
 pytestmark = pytest.mark.device
@@ -82,8 +83,8 @@ def test_a_damaged_artifact_is_noticed_and_replaced(device: Device, tiny_artifac
 
 def corrupting(base: type) -> type:
     class Corrupting(base):
-        def _put(self, local: Path, remote: str, on_bytes: Callable[[int], None]) -> None:
-            super()._put(local, remote, on_bytes)
+        def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
+            super()._put(source, remote, append=append, on_bytes=on_bytes)
             if remote.endswith("model.tflite"):
                 with Path(remote).open("r+b") as file:
                     file.write(b"?")

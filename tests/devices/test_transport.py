@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgekit.devices import process
+from edgekit.devices.source import Range, Source, whole
 from edgekit.errors import DeviceStorageError, RemoteCommandError, RemoteTimeoutError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgekit.devices import Device
 
 pytestmark = pytest.mark.device
@@ -137,3 +140,53 @@ def test_put_onto_a_read_only_disk_says_so(small_disk: Path, device: Device, tmp
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(DeviceStorageError, match="read-only"):
         device.transport.put(tmp_path / "file", device.path("copy"), step="copying")
+
+
+def test_put_of_parts_of_files_and_at_the_end_of_one(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 4000)
+    (tmp_path / "b").write_bytes(b"the end")
+    parts = Source((Range(tmp_path / "a", 3, 900_000), Range(tmp_path / "b", 4, 3)))
+    told: list[int] = []
+    device.transport.put(parts, device.path("copy"), step="copying")
+    assert Path(device.path("copy")).read_bytes() == (bytes(range(256)) * 4000)[3:900_003] + b"end"
+    device.transport.put(
+        parts.part(899_999), device.path("copy"), append=True, on_bytes=told.append, step="copying more"
+    )
+    assert Path(device.path("copy")).read_bytes()[900_003:] == (bytes(range(256)) * 4000)[900_002:900_003] + b"end"
+    assert sum(told) == 4
+
+
+def test_parts_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    source = Source((Range(tmp_path / "file", 2, 5), Range(tmp_path / "file", 0, 2)))
+    assert b"".join(source.blocks(3)) == b"2345601"
+    assert [len(block) for block in source.blocks(3)] == [3, 3, 1]
+    for offset in range(8):
+        for length in range(8 - offset):
+            assert b"".join(source.part(offset, length).blocks(2)) == b"2345601"[offset : offset + length]
+    assert source.whole_file is None
+    assert whole(tmp_path / "file").whole_file == tmp_path / "file"
+    assert whole(tmp_path / "file").part(1).whole_file is None
+    with pytest.raises(ValueError, match="no such part"):
+        source.part(3, 5)
+
+
+def test_a_command_is_fed_while_it_runs(device: Device) -> None:
+    done = device.transport.feed(
+        ["sh", "-c", "cat; echo err >&2; exit 3"], (b"x" * 100_000 for _ in range(50)), step="x"
+    )
+    assert (done.code, done.stdout, done.stderr) == (3, b"x" * 5_000_000, b"err\n")
+
+
+def test_a_command_that_is_fed_and_takes_nothing_is_ended(device: Device) -> None:
+    with pytest.raises(RemoteTimeoutError, match="took and said nothing for 1 s while feeding"):
+        device.transport.feed(["sleep", "5"], (b"x" * 1_000_000 for _ in range(50)), idle_timeout_s=1, step="feeding")
+
+
+def test_what_the_pieces_raise_reaches_the_caller(device: Device) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        raise LookupError("the file here is gone")
+
+    with pytest.raises(LookupError, match="gone"):
+        device.transport.feed(["cat"], pieces(), step="feeding")
