@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
 from edgekit.devices.runner_zip import runner_zip
+from edgekit.devices.scripts import IN_ENVIRONMENT
 from edgekit.devices.store import Store
 from edgekit.errors import PluginError, RunnerError, RuntimeMissingError
 from edgekit.runner import SCHEMA
@@ -46,7 +47,8 @@ def run_request(
         ConnectionLostError: the link went down.
     """
     path = Store(device).put_file(*runner_zip())
-    argv = [device.target.python, path, json.dumps({"schema": SCHEMA, **request})]
+    argv = ["sh", "-c", IN_ENVIRONMENT, "edgekit", device.root, device.target.python, path]
+    argv.append(json.dumps({"schema": SCHEMA, **request}))
     step = f"running the runner ({request.get('do')})"
     events: list[dict[str, Any]] = []
     with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:

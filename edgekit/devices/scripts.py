@@ -144,7 +144,7 @@ look)
 esac
 """
 )
-"""$1 root, $2 acquire|renew|release|look, $3 token, $4 lease in s, $5 owner JSON, $6 a token that may be taken over or "".
+"""$1 root, $2 acquire|renew|release|look, $3 token, $4 lease in s, $5 owner JSON, $6 one to take over or "".
 
 `look` changes nothing; `release` with another's token breaks that one holding and no later one.
 
@@ -192,6 +192,13 @@ sync -- "$folder" 2>/dev/null || sync
 `previous` first: whatever happens between the two, the artifact that ran so far can still be found. A link is replaced
 by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
 """
+
+IN_ENVIRONMENT = r"""
+site=$1/env/current/site; shift
+if [ -d "$site" ]; then PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}; export PYTHONPATH; fi
+exec "$@"
+"""
+"""$1 root, $2... a command. Runs it with what `edgekit provision` brought, if it did, in front of all other packages."""
 
 WATCH = r"""
 exec 3<&0

@@ -2,6 +2,7 @@
 
     ROOT/store/ID/          an artifact: manifest.json, payload/, golden/
     ROOT/runner/SHA.pyz     the runner
+    ROOT/env/ID/            runtimes, and the link `current` (edgekit.devices.environment)
     ROOT/models/MODEL/      links `current` and `previous` into the store (edgekit.deploy)
     ROOT/tmp/NONCE/         what is being uploaded; never read, removed by the next upload
     ROOT/lock/              the lock
@@ -79,8 +80,32 @@ class Store:
         if self.has(artifact.id, files):
             return PushResult(0, 0, True)
         sources = [(artifact.path / entry.path, entry) for entry in files]
-        self._upload(f"store/{_checked(artifact.id)}", sources, folder=True, what=artifact.title, on_bytes=on_bytes)
+        self.put_folder(f"store/{_checked(artifact.id)}", sources, what=artifact.title, on_bytes=on_bytes)
         return PushResult(sum(entry.bytes for entry in files), len(files), False)
+
+    def put_folder(
+        self,
+        final: str,
+        sources: Sequence[tuple[Path, FileEntry]],
+        *,
+        what: str,
+        on_bytes: Callable[[int], None] | None = None,
+        finish: Callable[[str], None] | None = None,
+    ) -> None:
+        """Uploads files, verifies them there, and publishes them as one folder; one of that name is replaced.
+
+        Args:
+            final: the folder below the root.
+            sources: files here, and their path in the folder, size and sha256.
+            what: what it is, for errors.
+            on_bytes: as `push`.
+            finish: called with the absolute path of the verified, not yet published folder. What it leaves there is
+                published, unless it raises.
+
+        Raises:
+            DeviceError: as `push`.
+        """
+        self._upload(final, sources, folder=True, what=what, on_bytes=on_bytes, finish=finish)
 
     def put_file(self, local: Path, sha256: str) -> str:
         """Brings the runner to the device, unless it is there; returns its path.
@@ -118,6 +143,7 @@ class Store:
         folder: bool,
         what: str,
         on_bytes: Callable[[int], None] | None,
+        finish: Callable[[str], None] | None = None,
     ) -> None:
         """Uploads under tmp/, verifies there, and publishes as `final` below the root: one folder, or one file."""
         device = self._device
@@ -140,6 +166,8 @@ class Store:
                     "nothing was activated.",
                     remedy="Run it again; if it happens again, check the device's memory and storage.",
                 )
+            if finish is not None:
+                finish(device.path("tmp", nonce, inside))
             bound = 120 + sum(entry.bytes for entry in entries) / _HASHED_BYTES_PER_S
             device.script(PUBLISH, device.root, nonce, final, inside, step=f"storing {what}", timeout_s=bound)
 
