@@ -9,6 +9,8 @@ verdict     regressed, improved, equivalent, inconclusive or incomparable, one o
 comparable  whether two runs were measured alike
 compare     stored runs against stored runs
 order       how two artifacts take turns on a device
+gate        two artifacts in turn on a device, judged
+ci          verdicts as JUnit XML and as a pull request's comment
 """
 
 from edgekit.bench.measure import bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from edgekit.errors import DeviceBusyError, RunnerError, WrongAnswerError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgekit.artifact import Artifact
     from edgekit.devices import Device
@@ -26,6 +27,25 @@ QUIET_WAIT_S = 60.0
 QUIET_POLL_S = 2.0
 
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An artifact that lies on a device, ready to be measured block by block."""
+
+    artifact: Artifact
+    threads: int
+    request: Event
+    runner_sha256: str
+    started_at: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A block, and the runtime that the device measured it with."""
+
+    block: Block
+    runtime: Event
 
 
 def bench(
@@ -51,45 +71,63 @@ def bench(
         WrongAnswerError: the golden inputs gave other outputs than on the host: nothing was timed.
         RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `edgekit.devices`.
     """
+    prepared = prepare(device, artifact, threads=threads, on_bytes=on_bytes)
+    return assemble(device, prepared, [measure(device, prepared, partial(on_event, k)) for k in range(blocks)])
+
+
+def prepare(
+    device: Device, artifact: Artifact, *, threads: int, on_bytes: Callable[[int], None] | None = None
+) -> Prepared:
+    """Brings an artifact to the device, unless it is there.
+
+    Raises:
+        TransferError, DeviceStorageError, ConnectionLostError, ...: see `Store.push`.
+    """
     store = Store(device)
     store.push(artifact, on_bytes)
     _, runner_sha256 = runner_zip()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)
-    done: list[Block] = []
-    runtime: Event = {}
-    for number in range(blocks):
-        _wait_for_quiet(device)
-        events = run_request(
-            device,
-            request,
-            idle_timeout_s=device.target.bench.idle_timeout_s,
-            on_event=partial(on_event, number),
-        )
-        by_name = {event["event"]: event for event in events if event["event"] != "facts"}
-        facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}
-        _check_answers(device, artifact, by_name)
-        runtime = by_name["runtime"]
-        done.append(_block(device, by_name, facts, artifact))
-    samples = [sample for block in done for sample in block.samples_ns]
+    return Prepared(artifact, threads, request, runner_sha256, started)
+
+
+def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None] = lambda _event: None) -> Measured:
+    """Measures one block: a fresh process, its golden check, warm-up and samples.
+
+    Raises:
+        WrongAnswerError: the golden inputs gave other outputs than on the host: nothing was timed.
+        DeviceBusyError: the device was too busy for too long.
+        RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `run_request`.
+    """
+    _wait_for_quiet(device)
+    events = run_request(device, prepared.request, idle_timeout_s=device.target.bench.idle_timeout_s, on_event=on_event)
+    by_name = {event["event"]: event for event in events if event["event"] != "facts"}
+    facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}
+    _check_answers(device, prepared.artifact, by_name)
+    return Measured(_block(device, by_name, facts, prepared.artifact), by_name["runtime"])
+
+
+def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured]) -> Run:
+    """The Run of blocks that were measured; at least one."""
+    manifest, runtime = prepared.artifact.manifest, measured[-1].runtime
     return Run(
         id=new_run_id(),
-        started_at=started,
-        artifact=artifact.id,
-        model=artifact.manifest.model,
-        recipe=artifact.manifest.recipe,
-        payload_bytes=artifact.manifest.payload_bytes,
+        started_at=prepared.started_at,
+        artifact=prepared.artifact.id,
+        model=manifest.model,
+        recipe=manifest.recipe,
+        payload_bytes=manifest.payload_bytes,
         context=Context(
             target=device.target.name,
             transport=device.target.transport,
             runtime=runtime["name"],
             package=runtime["package"],
             version=runtime["version"],
-            threads=threads,
-            runner_sha256=runner_sha256,
+            threads=prepared.threads,
+            runner_sha256=prepared.runner_sha256,
         ),
-        blocks=tuple(done),
-        summary=summarise(samples),
+        blocks=tuple(one.block for one in measured),
+        summary=summarise([sample for one in measured for sample in one.block.samples_ns]),
     )
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "rollback": "Make the last good artifact of a model current again.",
     "bench": "Measure artifacts on a target.",
     "compare": "Compare stored runs: files, folders, or git revisions.",
+    "gate": "Judge an artifact against a baseline, both measured in turn on a device.",
 }
 
 
