@@ -129,6 +129,16 @@ class TransferError(DeviceError):
     exit_status = EXIT_FAILED_CHECK
 
 
+class NoWheelError(DeviceError):
+    """No wheel of a runtime fits the device's platform, or the wheels cannot be fetched from here."""
+
+
+class WheelError(DeviceError):
+    """A wheel is damaged, tampered with or for another platform. Nothing was sent."""
+
+    exit_status = EXIT_FAILED_CHECK
+
+
 class DeviceBusyError(DeviceError):
     """Somebody else holds the device's lock."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "Check an artifact's files and its golden answers on this machine.",
     "devices": "List the project's targets, and which of them answer.",
     "doctor": "Tell what works on a target, what is missing, what will distort a measurement.",
+    "provision": "Give a target the runtimes it needs, without internet there.",
     "deploy": "Put an artifact on a target and make it the current one.",
     "status": "Show which artifacts a target has.",
     "rollback": "Make the last good artifact of a model current again.",

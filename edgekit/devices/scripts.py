@@ -193,12 +193,101 @@ sync -- "$folder" 2>/dev/null || sync
 by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
 """
 
+PLATFORM = r"""
+set -u
+echo "system=$(uname -s)"
+echo "machine=$(uname -m)"
+if [ -e /system/build.prop ] && command -v getprop >/dev/null 2>&1; then
+  sdk=$(getprop ro.build.version.sdk)
+  [ -n "$sdk" ] && [ -e /system/bin/linker64 -o -e /system/bin/linker ] && echo "libc=bionic $sdk"
+fi
+echo "libc=$(getconf GNU_LIBC_VERSION 2>/dev/null)"
+for loader in /lib/ld-musl-*.so.1; do
+  [ -e "$loader" ] && echo "libc=musl $("$loader" 2>&1 | while read -r word version _; do
+    [ "$word" = Version ] && echo "$version"; done)"
+done
+for libc in /lib/*/libc.so.6 /lib64/libc.so.6 /lib/libc.so.6 /usr/lib/*/libc.so.6 /usr/lib64/libc.so.6; do
+  [ -x "$libc" ] && echo "libc_says=$("$libc" 2>/dev/null | while read -r line; do echo "$line"; break; done)" && break
+done
+for program in /bin/sh /system/bin/sh; do
+  [ -r "$program" ] && echo "elf_class=$(od -An -tx1 -j4 -N1 "$program" 2>/dev/null)" && break
+done
+command -v sw_vers >/dev/null 2>&1 && echo "macos=$(sw_vers -productVersion)"
+command -v "$1" >/dev/null 2>&1 && "$1" -I -c "$2"
+exit 0
+"""
+"""$1 a Python, $2 a Python program that prints more of the same. Prints `key=value` lines, of which the first one with
+a value counts: which system, processor and C library. Works without Python."""
+
+INSTALL = (
+    _HEAD
+    + r"""
+root=$1; folder=$2; python=$3; program=$4; shift 4
+mkdir -p -- "$root/env" "$folder/site" || exit 1
+[ $# -eq 0 ] && exit 0
+"$python" -I -c "$program" "$folder/site" "$@" || exit 1
+rm -rf -- "$folder/wheels"
+"""
+)
+"""$1 root, $2 an uploaded environment, $3 a Python, $4 a Python program that unpacks wheels, $5... folder of the wheels
+and their names; nothing to unpack without them."""
+
+TREE_DIGESTS = (
+    _HEAD
+    + r"""
+cd -- "$1" 2>/dev/null || { echo absent; exit 0; }
+if command -v sha256sum >/dev/null 2>&1; then find . -type f ! -name '*.pyc' -exec sha256sum -- {} +
+elif command -v shasum >/dev/null 2>&1; then find . -type f ! -name '*.pyc' -exec shasum -a 256 -- {} +
+elif command -v openssl >/dev/null 2>&1; then find . -type f ! -name '*.pyc' -exec openssl dgst -sha256 -r {} +
+else echo "none of sha256sum, shasum and openssl is there" >&2; exit 69
+fi
+"""
+)
+"""$1 a folder. One line a file below it: its sha256 and its path. What Python compiled for itself does not count."""
+
+ENVIRONMENT = (
+    _HEAD
+    + r"""
+cd -- "$1/env" 2>/dev/null || exit 0
+[ -h current ] || exit 0
+readlink current
+cat current/env.json 2>/dev/null
+exit 0
+"""
+)
+"""$1 root. The id of the current environment and what its env.json says; nothing where there is none."""
+
+USE_ENVIRONMENT = (
+    _HEAD
+    + r"""
+cd -- "$1/env" && [ -f "$2/env.json" ] || exit 1
+rm -rf -- .new
+ln -s "$2" .new || exit 1
+mv -fT .new current 2>/dev/null || mv -fh .new current 2>/dev/null || { rm -f current && mv -f .new current; } || exit 1
+for other in *; do
+  case $other in "$2"|current|*[!0-9a-f]*) ;; *) rm -rf -- "$other" ;; esac
+done
+sync -- . 2>/dev/null || sync
+"""
+)
+"""$1 root, $2 an id. Makes it the current environment, and removes the others."""
+
+REMOVE_ENVIRONMENT = (
+    _HEAD
+    + r"""
+cd -- "$1" && [ -e env -o -h env ] || { echo none; exit 0; }
+rm -f env/current
+mkdir -p tmp && mv env "tmp/$2" && rm -rf "tmp/$2" && echo removed
+"""
+)
+"""$1 root, $2 a nonce. Takes every environment away, and nothing else."""
+
 IN_ENVIRONMENT = r"""
 site=$1/env/current/site; shift
 if [ -d "$site" ]; then PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}; export PYTHONPATH; fi
 exec "$@"
 """
-"""$1 root, $2... a command. Runs it with what `edgekit provision` brought, if it did, in front of all other packages."""
+"""$1 root, $2... a command. Runs it with what `edgekit provision` brought, if anything, before all other packages."""
 
 WATCH = r"""
 exec 3<&0

@@ -2,6 +2,9 @@
 
     NAME = "litert"                     what artifacts name
     PACKAGES = ("ai_edge_litert", ...)  import names, best first; told to a user whose device has none of them
+    WHEELS = ("ai-edge-litert",)        what `edgekit provision` installs; PACKAGES[0] with dashes where it is left out
+    PARTS = {"apache-tvm": (...)}       optional: wheels of which a Python needs these files only
+    LIBRARIES = {"ai-edge-litert": (...)}   optional: the files of wheels that do without any Python
     def probe() -> dict                 {"package": ..., "version": ...}; raises ImportError where there is none
     def load(path, threads, bindings) -> session
 

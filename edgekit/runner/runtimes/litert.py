@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NAME = "litert"
 PACKAGES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
+WHEELS = ("ai-edge-litert",)
+LIBRARIES = {"ai-edge-litert": ("ai_edge_litert/libLiteRt.so",)}
 _MODULES = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
     "tflite_runtime": "tflite_runtime.interpreter",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "onnxruntime"
 PACKAGES = ("onnxruntime",)
+LIBRARIES = {"onnxruntime": ("onnxruntime/capi/libonnxruntime.so*",)}
 _DTYPES = {
     "float": "float32",
     "double": "float64",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 NAME = "tvm"
 PACKAGES = ("tvm_ffi",)
+WHEELS = ("apache-tvm-ffi",)
+PARTS = {"apache-tvm": ("tvm/lib/libtvm_runtime.so", "*.dist-info/METADATA")}
+LIBRARIES = {"apache-tvm": ("tvm/lib/libtvm_runtime.so",), "apache-tvm-ffi": ("tvm_ffi/lib/libtvm_ffi.so",)}
 LIBRARY = "libtvm_runtime.so"
 _ALIGNMENT = 64
 _CPU, _POOLED = 1, 2
