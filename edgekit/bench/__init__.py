@@ -10,6 +10,7 @@ comparable  whether two runs were measured alike
 compare     stored runs against stored runs
 order       how two artifacts take turns on a device
 gate        two artifacts in turn on a device, judged
+aa_test     a target's gate against itself: false alarms, power, what it can see
 ci          verdicts as JUnit XML and as a pull request's comment
 """
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.bench.run import Run, decode_run, read_run
+from edgekit.bench.aa_test import SUFFIX
 from edgekit.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def stored_runs(where: str) -> list[Run]:
     """
     path = Path(where)
     if path.is_dir():
-        runs = [read_run(file) for file in sorted(path.rglob("*.json"))]
+        runs = [read_run(file) for file in sorted(path.rglob("*.json")) if not file.name.endswith(SUFFIX)]
     elif path.exists():
         runs = [read_run(path)]
     else:
@@ -49,7 +50,8 @@ def _of_revision(where: str) -> Iterator[Run]:
     if revision.startswith("-"):
         raise _nowhere(where, "no file, folder or git revision begins with a dash")
     listed = _git(where, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", revision, "--", inside])
-    names = [name for name in listed.decode("utf-8", "surrogateescape").split("\0") if name.endswith(".json")]
+    names = listed.decode("utf-8", "surrogateescape").split("\0")
+    names = [name for name in names if name.endswith(".json") and not name.endswith(SUFFIX)]
     asked = "".join(f"{revision}:{name}\n" for name in names if "\n" not in name).encode("utf-8", "surrogateescape")
     answers = _git(where, ["cat-file", "--batch"], stdin=asked)
     position = 0

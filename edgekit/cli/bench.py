@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.bench import Run
     from edgekit.bench.statistics import Percentile
+    from edgekit.devices import Target
 
 _STAGES = {
     "hello": "runner started",
@@ -46,8 +47,12 @@ def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     "--threads", callback=_threads, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]"
 )
 @click.option(
-    "--blocks", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes per measurement."
+    "--blocks", type=click.IntRange(min=1), help="Fresh processes per measurement.  [default: 3; with --aa, 10 pairs]"
 )
+@click.option(
+    "--aa", "aa_gates", type=click.IntRange(min=1), metavar="N",
+    help="Instead, gate each artifact N times against itself: false alarms, power, what can be seen.",
+)  # fmt: skip
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -64,7 +69,8 @@ def command(
     artifacts: tuple[Path, ...],
     target: str,
     threads: tuple[int, ...] | None,
-    blocks: int,
+    blocks: int | None,
+    aa_gates: int | None,
     out: Path,
     folder: Path,
     wait_s: float,
@@ -84,6 +90,10 @@ def command(
     found = [open_artifact(path) for path in artifacts]
     device_target = load_target(target, folder)
     counts = threads or (device_target.bench.threads,)
+    if aa_gates is not None:
+        _aa_tests(device_target, found, counts, aa_gates, blocks or 10, out, wait_s, as_json=as_json)
+        return
+    blocks = blocks or 3
     runs: list[tuple[Artifact, Run, Path]] = []
     failed: list[EdgeKitError] = []
     with connect(device_target) as device, locked(device, "bench", wait_s), output.stage_progress() as progress:
@@ -115,6 +125,31 @@ def command(
             output.print_error(failure, as_json=False)
     if failed:
         ctx.exit(min(failure.exit_status for failure in failed))
+
+
+def _aa_tests(
+    target: Target, artifacts: list[Artifact], threads: tuple[int, ...], gates: int, pairs: int, out: Path,
+    wait_s: float, *, as_json: bool,
+) -> None:  # fmt: skip
+    from edgekit.bench.aa_test import write_aa_test
+    from edgekit.bench.effect import MIN_BLOCKS
+    from edgekit.bench.gate import Plan
+    from edgekit.cli.aa_tests import print_aa_tests, run_aa_test
+    from edgekit.devices import connect
+
+    if pairs < MIN_BLOCKS:
+        raise click.BadParameter(f"--aa needs --blocks {MIN_BLOCKS} or more")
+    plan = Plan(pairs=pairs, max_pairs=3 * pairs)
+    made = []
+    with connect(target) as device, locked(device, "A/A test", wait_s), output.stage_progress() as progress:
+        for artifact in artifacts:
+            for count in threads:
+                made.append(run_aa_test(device, artifact, count, gates=gates, plan=plan, progress=progress))
+                write_aa_test(made[-1], out)
+    if as_json:
+        output.print_json("bench", aa_tests=made)
+    else:
+        print_aa_tests(made)
 
 
 def _percentile(found: Percentile) -> str:

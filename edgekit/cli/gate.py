@@ -49,8 +49,10 @@ def command(
     """
     from edgekit.artifact import open_artifact
     from edgekit.bench import ci
+    from edgekit.bench.aa_test import latest_aa_test
     from edgekit.bench.gate import Plan
     from edgekit.bench.run import write_run
+    from edgekit.cli.aa_tests import told_beside_a_verdict
     from edgekit.cli.verdicts import exit_status, print_comparisons
     from edgekit.devices import load_target
     from edgekit.errors import (
@@ -94,6 +96,9 @@ def command(
         added = extended if gated.added_pairs else ""
         output.console().print(f"[dim]{plan.pairs + gated.added_pairs} pairs in turn{added}; order drawn with seed "
                                f"{plan.seed}[/]")  # fmt: skip
+        made = latest_aa_test(out, gated.baseline.context, a.manifest.recipe, a.manifest.model)
+        if made is not None:
+            output.console().print(f"[dim]{told_beside_a_verdict(made)}[/]")
         for path in files:
             output.console().print(f"[dim]{path}[/]")
     ctx.exit(exit_status([gated.comparison.verdict]))

@@ -14,7 +14,6 @@ import pytest
 from edgekit.bench import gate as module
 from edgekit.bench.gate import Plan, gate
 from edgekit.bench.measure import Measured
-from edgekit.bench.run import Block
 from edgekit.devices import connect
 from tests.bench.runs import make_block
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgekit.artifact import Artifact
+    from edgekit.bench.run import Block
     from edgekit.devices import Device, Target
 
 RUNTIME = {"name": "litert", "package": "ai_edge_litert", "version": "2.3.0"}

@@ -97,3 +97,16 @@ def test_wrong_usage(edgekit: Callable[..., Answer], digits: Path) -> None:
     nowhere = edgekit("gate", digits / "nowhere", "--against", digits / "tflite-int8", "--on", "local", "--json")
     assert nowhere.code == 1
     assert json.loads(nowhere.out)["error"]
+
+
+def test_a_target_against_itself(edgekit: Callable[..., Answer], digits: Path, board: Board, tmp_path: Path) -> None:
+    answer = edgekit("bench", digits / "tflite-int8", "--on", board.target, "--aa", 1, "--blocks", 3,
+                     "--out", tmp_path, "--json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    (made,) = answer.document["aa_tests"]
+    assert made["false_alarms"]["n"] == 1
+    assert len(made["gates"][0]["log_ratios"]) >= 3
+    assert len(list((tmp_path / "board").glob("*.aa.json"))) == 1
+    later = edgekit("gate", digits / "tflite-int8", "--against", digits / "tflite-int8", "--on", board.target,
+                    "--pairs", 3, "--max-pairs", 3, "--out", tmp_path)  # fmt: skip
+    assert "this gate against itself" in later.out
