@@ -100,7 +100,7 @@ def _bench(path: Path) -> Measured:
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     run = json.loads(answer)["runs"][0]["run"]
     (block,) = run["blocks"]
-    return Measured(run["summary"]["p50"]["value_ns"], len(block["warmup_ns"]), len(block["samples_ns"]))
+    return Measured(run["summary"]["p50"]["value_ns"], block["warmup"]["n"], block["samples"]["n"])
 
 
 if __name__ == "__main__":

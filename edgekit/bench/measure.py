@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import OutputParity
 from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
+from edgekit.bench.samples import Samples, pack
 from edgekit.bench.statistics import summarise
 from edgekit.devices.runner_client import run_request
 from edgekit.devices.runner_zip import runner_zip
@@ -109,6 +110,8 @@ def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None
 
 def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured]) -> Run:
     """The Run of blocks that were measured; at least one."""
+    import numpy as np
+
     manifest, runtime = prepared.artifact.manifest, measured[-1].runtime
     return Run(
         id=new_run_id(),
@@ -127,7 +130,8 @@ def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured]) -
             runner_sha256=prepared.runner_sha256,
         ),
         blocks=tuple(one.block for one in measured),
-        summary=summarise([sample for one in measured for sample in one.block.samples_ns]),
+        summary=summarise(np.concatenate([one.block.samples.unpack() for one in measured]).tolist()),
+        accuracy=manifest.accuracy,
     )
 
 
@@ -226,9 +230,9 @@ def _block(device: Device, by_name: dict[str, Event], facts: dict[str, Facts], a
             OutputParity(output=name, **result)
             for name, result in zip(names, by_name["golden"]["outputs"], strict=True)
         ),
-        warmup_ns=tuple(by_name["warmup"]["samples_ns"]),
+        warmup=_samples(device, by_name["warmup"]),
         steady=by_name["warmup"]["steady"],
-        samples_ns=tuple(by_name["samples"]["samples_ns"]),
+        samples=_samples(device, by_name["samples"]),
         stop=by_name["samples"]["stop"],
         median_half_width=by_name["samples"]["median_half_width"],
         peak_rss_bytes=memory["peak_rss_bytes"],
@@ -236,3 +240,13 @@ def _block(device: Device, by_name: dict[str, Event], facts: dict[str, Facts], a
         before=facts["before"],
         after=facts["after"],
     )
+
+
+def _samples(device: Device, event: Event) -> Samples:
+    try:
+        return pack(event["samples_ns"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunnerError(
+            f"The runner on {device.target.name} sent latencies that are none, in its {event['event']!r} event: {error}.",
+            remedy="Nothing of this run was kept. Check the device's clock, and run it again.",
+        ) from error

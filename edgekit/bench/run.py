@@ -1,7 +1,7 @@
 """Run: everything that one benchmark recorded, and its file.
 
 One immutable JSON file a run, `bench_results/TARGET/TIME-MODEL-RECIPE-ID.json`, with the raw samples in ns. The fields
-are described in docs/formats/run.md. Nothing is ever parsed out of the file's name.
+are described in docs/formats/run.md. Nothing is ever parsed out of the file's name. Files of schema 1 are read as well.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
-from edgekit.artifact import OutputParity
+from edgekit.artifact import Accuracy, OutputParity
+from edgekit.bench.samples import Samples, pack
 from edgekit.bench.statistics import Summary
 from edgekit.errors import ArtifactError
 from edgekit.files import write_file
 from edgekit.recipe import Recipe
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,9 +37,9 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_ns: int
     output_ns: int
     golden: tuple[OutputParity, ...]
-    warmup_ns: tuple[int, ...]
+    warmup: Samples
     steady: bool
-    samples_ns: tuple[int, ...]
+    samples: Samples
     stop: str
     median_half_width: float | None
     peak_rss_bytes: int | None
@@ -48,10 +49,8 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def median_ns(self) -> float:
-        """The median of its samples, by which it counts in a comparison."""
-        ordered = sorted(self.samples_ns)
-        n = len(ordered)
-        return float(ordered[n // 2]) if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+        """The median of its samples, by which it counts in a comparison; 0 of none, which no comparison takes."""
+        return self.samples.median_ns or 0.0
 
     @property
     def model_rss_bytes(self) -> int | None:
@@ -62,7 +61,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must be equal for two runs to be comparable."""
+    """What must be equal for two runs to be comparable. `runner` is `python` or `native`."""
 
     target: str
     transport: str
@@ -72,6 +71,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int
     runner_sha256: str
     execution: str = "process"
+    runner: str = "python"
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +86,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Context
     blocks: tuple[Block, ...]
     summary: Summary
+    accuracy: Accuracy | None = None
     schema: int = SCHEMA
 
     @property
@@ -138,11 +139,21 @@ def decode_run(content: bytes, name: str) -> Run:
     """
     try:
         schema = msgspec.json.decode(content, type=_Head).schema
-        if schema != SCHEMA:
-            raise ArtifactError(f"{name} has schema {schema}.", remedy=f"This version reads schema {SCHEMA}.")
-        return msgspec.json.decode(content, type=Run)
-    except msgspec.MsgspecError as error:
+        if schema == SCHEMA:
+            return msgspec.json.decode(content, type=Run)
+        if schema == 1:
+            return msgspec.convert(_from_schema_1(msgspec.json.decode(content)), Run)
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
         raise _no_run(name, error) from error
+    raise ArtifactError(f"{name} has schema {schema}.", remedy=f"This version reads schemas 1 and {SCHEMA}.")
+
+
+def _from_schema_1(run: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 had samples as lists, and neither accuracy nor the kind of runner."""
+    for block in run["blocks"]:
+        for old, new in (("warmup_ns", "warmup"), ("samples_ns", "samples")):
+            block[new] = msgspec.to_builtins(pack(block.pop(old)))
+    return {**run, "schema": SCHEMA}
 
 
 class _Head(msgspec.Struct):

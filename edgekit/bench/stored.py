@@ -15,8 +15,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.bench.run import Run, decode_run, read_run
 from edgekit.bench.aa_test import SUFFIX
+from edgekit.bench.run import Run, decode_run, read_run
 from edgekit.errors import ArtifactError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import msgspec
 
 from edgekit.artifact import OutputParity
 from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
+from edgekit.bench.samples import pack
 from edgekit.bench.statistics import summarise
 from edgekit.recipe import Recipe
 
@@ -24,8 +25,8 @@ def make_block(*samples_ns: int, steady: bool = True, **facts: Any) -> Block:
     )
     values = Facts({**FACTS, **facts}, {})
     return Block(
-        init_ns=1, first_ns=2, input_ns=3, output_ns=4, golden=(answer,), warmup_ns=(9, 8), steady=steady,
-        samples_ns=samples_ns, stop="precise", median_half_width=0.01, peak_rss_bytes=100, before_load_bytes=60,
+        init_ns=1, first_ns=2, input_ns=3, output_ns=4, golden=(answer,), warmup=pack((9, 8)), steady=steady,
+        samples=pack(samples_ns), stop="precise", median_half_width=0.01, peak_rss_bytes=100, before_load_bytes=60,
         before=values, after=values,
     )  # fmt: skip
 
@@ -43,7 +44,7 @@ def make_run(*medians_ns: int, precision: str = "int8", started_at: str = "2026-
         payload_bytes=46_200,
         context=msgspec.structs.replace(CONTEXT, **context),
         blocks=blocks,
-        summary=summarise([sample for block in blocks for sample in block.samples_ns]),
+        summary=summarise([sample for block in blocks for sample in block.samples.unpack().tolist()]),
     )
 
 

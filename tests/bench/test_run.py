@@ -11,6 +11,7 @@ import pytest
 
 from edgekit.artifact import OutputParity
 from edgekit.bench.run import Block, Context, Facts, Run, new_run_id, read_run, write_run
+from edgekit.bench.samples import pack
 from edgekit.bench.statistics import summarise
 from edgekit.errors import ArtifactError, StorageError
 from edgekit.recipe import Recipe
@@ -22,8 +23,8 @@ def block(**changes: Any) -> Block:
         "y", 8, finite=True, exact=False, snr_db=71.5, max_abs_error=0.1, cosine=1.0, top1_agreement=None
     )
     made = Block(
-        init_ns=1, first_ns=2, input_ns=3, output_ns=4, golden=(answer,), warmup_ns=(9, 8), steady=True,
-        samples_ns=samples, stop="precise", median_half_width=0.01, peak_rss_bytes=100, before_load_bytes=60,
+        init_ns=1, first_ns=2, input_ns=3, output_ns=4, golden=(answer,), warmup=pack((9, 8)), steady=True,
+        samples=pack(samples), stop="precise", median_half_width=0.01, peak_rss_bytes=100, before_load_bytes=60,
         before=Facts({"cores": 2, "governor": None}, {"governor": "no cpufreq in sysfs"}), after=Facts({}, {}),
     )  # fmt: skip
     return msgspec.structs.replace(made, **changes)
@@ -39,7 +40,7 @@ def run(*blocks: Block) -> Run:
         payload_bytes=46_200,
         context=Context("board", "ssh", "litert", "ai_edge_litert", "2.1.0", 1, "cd" * 32),
         blocks=blocks,
-        summary=summarise([s for b in blocks for s in b.samples_ns]),
+        summary=summarise([s for b in blocks for s in b.samples.unpack().tolist()]),
     )
 
 
@@ -72,7 +73,7 @@ def damaged(path: Path, change: str) -> bytes:
     elif change == "missing field":
         del content["artifact"]
     elif change == "wrong type":
-        content["blocks"][0]["samples_ns"] = ["fast"]
+        content["blocks"][0]["samples"]["n"] = "fast"
     return json.dumps(content).encode()
 
 
@@ -83,7 +84,7 @@ def damaged(path: Path, change: str) -> bytes:
         ("no schema", "schema None"),
         ("unknown field", "mean_ns"),
         ("missing field", "artifact"),
-        ("wrong type", "samples_ns"),
+        ("wrong type", "samples.n"),
     ],
 )
 def test_what_is_not_a_run_is_refused(tmp_path: Path, change: str, says: str) -> None:
@@ -108,3 +109,20 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_ids_are_told_apart() -> None:
     assert len({new_run_id() for _ in range(100)}) == 100
+
+
+def test_a_file_of_schema_1_is_read(tmp_path: Path) -> None:
+    written = run(block(), block(steady=False))
+    path = write_run(written, tmp_path)
+    old = json.loads(path.read_bytes())
+    old["schema"] = 1
+    del old["accuracy"], old["context"]["runner"]
+    for one in old["blocks"]:
+        del one["warmup"], one["samples"]
+        one["warmup_ns"], one["samples_ns"] = [9, 8], [5, 6, 7]
+    path.write_text(json.dumps(old))
+    assert read_run(path) == written
+    del old["blocks"][0]["samples_ns"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(ArtifactError, match="is not a run"):
+        read_run(path)

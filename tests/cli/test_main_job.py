@@ -94,10 +94,10 @@ def test_bench_keeps_a_whole_run(edgekit: Callable[..., Answer], digits: Path, b
     ]  # fmt: skip
     for run in runs:
         assert len(run.blocks) == 2
-        samples = np.concatenate([block.samples_ns for block in run.blocks])
+        samples = np.concatenate([block.samples.unpack() for block in run.blocks])
         assert run.summary.n == len(samples) >= 100
         assert run.summary.p50.value_ns == pytest.approx(np.quantile(samples, 0.5))
-        assert all(block.init_ns > 0 and block.first_ns > 0 and block.warmup_ns for block in run.blocks)
+        assert all(block.init_ns > 0 and block.first_ns > 0 and block.warmup.n for block in run.blocks)
         facts = run.blocks[0].before
         assert facts.values["cores"] == os.cpu_count()
         assert all(facts.missing.get(name) for name, value in facts.values.items() if value is None)
