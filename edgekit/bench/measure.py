@@ -247,6 +247,6 @@ def _samples(device: Device, event: Event) -> Samples:
         return pack(event["samples_ns"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunnerError(
-            f"The runner on {device.target.name} sent latencies that are none, in its {event['event']!r} event: {error}.",
+            f"The runner on {device.target.name} sent no latencies in its {event['event']!r} event: {error}.",
             remedy="Nothing of this run was kept. Check the device's clock, and run it again.",
         ) from error
