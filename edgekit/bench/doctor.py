@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from edgekit.devices.runner_client import device_info, install_remedy
-from edgekit.errors import DeviceError
+from edgekit.devices.runners import runner_for
+from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError, RunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,30 +39,34 @@ def examine(device: Device) -> list[Finding]:
         ConnectionLostError, RemoteTimeoutError: the link went down.
     """
     findings = [Finding("ok", "connection", f"{device.transport.describe}, store in {device.root}")]
-    python = device.target.python
-    version = device.run([python, "--version"], step="asking for Python")
-    if version.code != 0:
-        return [
-            *findings,
-            Finding(
-                "missing",
-                "Python",
-                f"{python} does not run there",
-                "Install Python 3.8 or newer, or set `python` in the target.",
-            ),
-        ]
     try:
+        runner = runner_for(device)
+        if runner.kind == "python":
+            _need_python(device)
         info = device_info(device)
-    except DeviceError as error:
+    except (ConnectionLostError, RemoteTimeoutError):
+        raise
+    except EdgeKitError as error:
         return [*findings, Finding("missing", "runner", error.what, error.remedy)]
     values = info["facts"]["values"]
-    findings.append(
-        Finding("ok", "Python", f"{values['python']}, {values['os'] or values['kernel']}, {values['machine']}")
-    )
+    system = f"{values['os'] or values['kernel']}, {values['machine']}"
+    if runner.kind == "native":
+        findings.append(Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}"))
+    else:
+        findings.append(Finding("ok", "Python", f"{values['python']}, {system}"))
     findings.extend(_runtimes(device, info))
     findings.append(_disk(device))
     findings.extend(_distortions(values, info["facts"]["missing"]))
     return findings
+
+
+def _need_python(device: Device) -> None:
+    python = device.target.python
+    if device.run([python, "--version"], step="asking for Python").code != 0:
+        raise RunnerError(
+            f"{python} does not run there.",
+            remedy="Install Python 3.8 or newer, or set `python` in the target, or take --runner native.",
+        )
 
 
 def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
 from edgekit.bench.samples import Samples, pack
 from edgekit.bench.statistics import summarise
 from edgekit.devices.runner_client import run_request
-from edgekit.devices.runner_zip import runner_zip
+from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
 from edgekit.errors import DeviceBusyError, RunnerError, WrongAnswerError
 from edgekit.runner import SCHEMA
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.devices import Device
+    from edgekit.devices.runners import Runner
 
 NS = 1_000_000_000
 QUIET_WAIT_S = 60.0
@@ -37,7 +38,7 @@ class Prepared:
     artifact: Artifact
     threads: int
     request: Event
-    runner_sha256: str
+    runner: Runner
     started_at: str
 
 
@@ -86,10 +87,10 @@ def prepare(
     """
     store = Store(device)
     store.push(artifact, on_bytes)
-    _, runner_sha256 = runner_zip()
+    runner = runner_for(device)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)
-    return Prepared(artifact, threads, request, runner_sha256, started)
+    return Prepared(artifact, threads, request, runner, started)
 
 
 def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None] = lambda _event: None) -> Measured:
@@ -127,7 +128,8 @@ def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured]) -
             package=runtime["package"],
             version=runtime["version"],
             threads=prepared.threads,
-            runner_sha256=prepared.runner_sha256,
+            runner=prepared.runner.kind,
+            runner_sha256=prepared.runner.sha256,
         ),
         blocks=tuple(one.block for one in measured),
         summary=summarise(np.concatenate([one.block.samples.unpack() for one in measured]).tolist()),

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import locked, targets_option, wait_option
+from edgekit.cli.options import locked, runner_option, targets_option, wait_option, with_runner
 from edgekit.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     show_default=True,
     help="Where runs are kept.",
 )
+@runner_option
 @targets_option
 @wait_option
 @json_option
@@ -72,6 +73,7 @@ def command(
     blocks: int | None,
     aa_gates: int | None,
     out: Path,
+    runner: str | None,
     folder: Path,
     wait_s: float,
     *,
@@ -88,7 +90,7 @@ def command(
     from edgekit.errors import EdgeKitError, RunnerError, RuntimeMissingError, WrongAnswerError
 
     found = [open_artifact(path) for path in artifacts]
-    device_target = load_target(target, folder)
+    device_target = with_runner(load_target(target, folder), runner)
     counts = threads or (device_target.bench.threads,)
     if aa_gates is not None:
         _aa_tests(device_target, found, counts, aa_gates, blocks or 10, out, wait_s, as_json=as_json)

@@ -8,22 +8,23 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import targets_option
+from edgekit.cli.options import runner_option, targets_option, with_runner
 from edgekit.cli.output import json_option
 from edgekit.errors import EXIT_ERROR
 
 
 @click.command("doctor")
 @click.argument("target")
+@runner_option
 @targets_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> None:
+def command(ctx: click.Context, target: str, runner: str | None, folder: Path, *, as_json: bool) -> None:
     """Tell what works on TARGET, what is missing, what will distort a measurement, and what to do."""
     from edgekit.bench.doctor import examine
     from edgekit.devices import connect, load_target
 
-    found_target = load_target(target, folder)
+    found_target = with_runner(load_target(target, folder), runner)
     with connect(found_target) as device:
         findings = examine(device)
     if as_json:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.devices import Device
+    from edgekit.devices import Device, Target
     from edgekit.devices.lock import Holder
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -62,6 +63,16 @@ tolerance_option = click.option(
     "--tolerance", type=Share(), default="3%", show_default=True,
     help="Changes up to this count as none: the verdict is about what lies beyond.",
 )  # fmt: skip
+
+runner_option = click.option(
+    "--runner", type=click.Choice(["auto", "python", "native"]),
+    help="Which runner measures there: auto takes the native one where there is no Python.  [default: the target's]",
+)  # fmt: skip
+
+
+def with_runner(target: Target, runner: str | None) -> Target:
+    """A target with the runner that the command line asks for."""
+    return target if runner is None else msgspec.structs.replace(target, runner=runner)
 
 
 @contextmanager

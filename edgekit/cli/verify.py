@@ -8,22 +8,24 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
+from edgekit.cli.options import runner_option, with_runner
 from edgekit.cli.output import json_option
 from edgekit.errors import EXIT_FAILED_CHECK
 
 
 @click.command("verify")
 @click.argument("artifact", type=click.Path(path_type=Path))
+@runner_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, artifact: Path, *, as_json: bool) -> None:
+def command(ctx: click.Context, artifact: Path, runner: str | None, *, as_json: bool) -> None:
     """Check the files of ARTIFACT, and its golden answers on this machine."""
     from edgekit.artifact import open_artifact
     from edgekit.bench.verify import verify
     from edgekit.devices import connect, load_target
 
     found = open_artifact(artifact)
-    with connect(load_target("local")) as device:
+    with connect(with_runner(load_target("local"), runner)) as device:
         result = verify(device, found)
     if as_json:
         output.print_json("verify", artifact=found.id, result=result)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edgekit.devices.process import Completed, LineStream
+    from edgekit.devices.runners import Runner
     from edgekit.devices.target import Target
     from edgekit.devices.transport import Transport
 
@@ -43,6 +44,8 @@ class Device:
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target = target
         self.transport = transport
+        self.runner: Runner | None = None
+        """Which runner it gets, once that was found out (`edgekit.devices.runners`)."""
         self._lock: Lock | None = None
         answer = self.script(RESOLVE_ROOT, target.root, step=f"making its root folder {target.root}")
         self.root = answer.decode("utf-8", "surrogateescape").removesuffix("\n")

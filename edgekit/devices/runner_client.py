@@ -10,8 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
-from edgekit.devices.runner_zip import runner_zip
-from edgekit.devices.scripts import IN_ENVIRONMENT
+from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
 from edgekit.errors import PluginError, RunnerError, RuntimeMissingError
 from edgekit.runner import SCHEMA
@@ -46,9 +45,9 @@ def run_request(
         RemoteTimeoutError: it said nothing for too long; it was ended.
         ConnectionLostError: the link went down.
     """
-    path = Store(device).put_file(*runner_zip())
-    argv = ["sh", "-c", IN_ENVIRONMENT, "edgekit", device.root, device.target.python, path]
-    argv.append(json.dumps({"schema": SCHEMA, **request}))
+    runner = runner_for(device)
+    path = Store(device).put_file(runner.path, runner.sha256)
+    argv = runner.command(device, path, json.dumps({"schema": SCHEMA, **request, **runner.fields}))
     step = f"running the runner ({request.get('do')})"
     events: list[dict[str, Any]] = []
     with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:

@@ -289,6 +289,24 @@ exec "$@"
 """
 """$1 root, $2... a command. Runs it with what `edgekit provision` brought, if anything, before all other packages."""
 
+RUN_NATIVE = _HEAD + 'chmod u+x -- "$1" && exec "$@"'
+"""$1 a program, $2... its arguments. What was uploaded is not yet executable."""
+
+FIND_LIBRARIES = (
+    _HEAD
+    + r"""
+root=$1; python=$2; program=$3; shift 3
+if cd -- "$root/env/current/site" 2>/dev/null; then
+  here=$(pwd)
+  (IFS=; for pattern in "$@"; do for file in $pattern; do if [ -f "$file" ]; then echo "$here/$file"; fi; done; done)
+fi
+if command -v "$python" >/dev/null 2>&1; then "$python" -I -c "$program" "$@" 2>/dev/null; fi
+exit 0
+"""
+)
+"""$1 root, $2 a Python, $3 a Python program that prints paths, $4... file patterns below a folder of packages.
+Prints the files of the environment that match, then what the program prints."""
+
 WATCH = r"""
 exec 3<&0
 "$@" 3<&- </dev/null &

@@ -11,7 +11,7 @@ import difflib
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -66,6 +66,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...] = ()
     root: Text = "~/.edgekit"
     python: Text = "python3"
+    runner: Literal["auto", "python", "native"] = "auto"
     ssh: SshSettings | None = None
     bench: BenchSettings = BenchSettings()
     schema: int = SCHEMA

@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
         request = json.loads(argv[1])
         if request.get("schema") != SCHEMA:
             raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)  # noqa: TRY301 - it ends as one event
-        events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable)
+        events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable, runner="python")
         status = _ACTIONS[request["do"]](request, events)
         events.emit("done", status=status)
     except BrokenPipeError:

@@ -37,7 +37,7 @@ def stub(folder: Path, body: str) -> str:
 
 
 def with_python(target: Target, python: str) -> Target:
-    return msgspec.structs.replace(target, python=python)
+    return msgspec.structs.replace(target, python=python, runner="python")
 
 
 def test_the_zip_is_the_same_every_time_and_named_by_its_hash() -> None:

@@ -1,0 +1,279 @@
+/* The native runner: carries out one request, `runner '{"schema": 1, "do": "bench", ...}'`, without Python.
+ *
+ * It speaks the protocol of docs/formats/runner-protocol.md like its twin, edgekit/runner/__main__.py.
+ * Exit status: 0 done; 1 an `error` event says what went wrong; 3 the golden check failed; 2 wrong usage. */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "compare.h"
+#include "events.h"
+#include "facts.h"
+#include "failure.h"
+#include "measure.h"
+#include "memory.h"
+#include "request.h"
+#include "session.h"
+#include "supervise.h"
+
+enum { PATH_BYTES = 8192, WRONG_ANSWER = 3 };
+
+typedef struct {
+  Npy inputs[MAX_TENSORS], outputs[MAX_TENSORS];
+} Golden;
+
+void fail(const char *kind, const char *format, ...) {
+  char message[2048];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  event_begin("error");
+  event_string("kind", kind);
+  event_string("message", message);
+  supervisor_last_event();
+  event_end();
+  _exit(1);
+}
+
+void *allocate(size_t count, size_t size) {
+  void *memory = calloc(count > 0 ? count : 1, size);
+  if (memory == NULL) fail("failed", "there is no memory for %zu × %zu bytes", count, size);
+  return memory;
+}
+
+static const char *in_artifact(const Request *request, const char *name, char path[PATH_BYTES]) {
+  int length = snprintf(path, PATH_BYTES, "%s/%s", request->artifact, name);
+  if (length < 0 || length >= PATH_BYTES) fail("failed", "a path of the artifact is too long");
+  return path;
+}
+
+static void load_arrays(const Request *request, const char *const *names, size_t count, Npy *arrays) {
+  char path[PATH_BYTES];
+  for (size_t i = 0; i < count; i++) {
+    const char *problem = npy_load(in_artifact(request, names[i], path), &arrays[i]);
+    if (problem != NULL) fail("failed", "%s cannot be read: %s", path, problem);
+  }
+}
+
+static void emit_runtime(const Runtime *runtime, const char *version, int threads) {
+  event_begin("runtime");
+  event_string("name", runtime->name);
+  threads > 0 ? event_integer("threads", threads) : event_null("threads");
+  event_string("package", runtime->package);
+  event_string("version", version[0] != '\0' ? version : NULL);
+  event_end();
+}
+
+static const Runtime *open_runtime(const Request *request) {
+  char version[VERSION_BYTES] = "";
+  const Runtime *runtime = runtime_named(request->runtime);
+  if (runtime == NULL) fail("unknown-runtime", "the native runner has no runtime '%s'", request->runtime);
+  supervisor_stage("opening the runtime's library");
+  const char *problem = runtime->open(request->libraries, version);
+  if (problem != NULL) fail("runtime-missing", "%s", problem);
+  emit_runtime(runtime, version, request->threads);
+  return runtime;
+}
+
+static void load_session(const Request *request, const Runtime *runtime, Session *session) {
+  char path[PATH_BYTES];
+  supervisor_stage("loading the model");
+  in_artifact(request, request->payload, path);
+  if (access(path, R_OK) != 0) fail("failed", "%s cannot be read: %s", path, strerror(errno));
+  runtime->load(session, path, request->threads, &request->bindings);
+}
+
+/* Every golden input through the session, against the golden outputs. Returns whether all are good enough. */
+static bool check_golden(const Request *request, const Runtime *runtime, Session *session, Golden *golden) {
+  Comparison results[MAX_TENSORS];
+  double *got[MAX_TENSORS], *expected[MAX_TENSORS];
+  bool passed = true;
+  supervisor_stage("running the golden inputs");
+  load_arrays(request, request->golden.outputs, request->golden.outputs_count, golden->outputs);
+  check_arrays(session->outputs, session->outputs_count, golden->outputs, request->golden.outputs_count, "output");
+  size_t samples = golden->inputs[0].shape[0];
+  if (session->outputs_count == 0) fail("failed", "the model has no output");
+  if (golden->outputs[0].shape[0] != samples) fail("failed", "there are not as many golden outputs as inputs");
+  for (size_t i = 0; i < session->outputs_count; i++) {
+    const Tensor *tensor = &session->outputs[i];
+    size_t row = tensor->rank >= 1 ? (size_t)tensor->shape[tensor->rank - 1] : 0;
+    results[i] = comparison_new(row);
+    got[i] = allocate(tensor->count, sizeof(double));
+    expected[i] = allocate(tensor->count, sizeof(double));
+  }
+  for (size_t k = 0; k < samples; k++) {
+    set_sample(runtime, session, golden->inputs, k);
+    runtime->invoke(session);
+    get_sample(runtime, session, got);
+    for (size_t i = 0; i < session->outputs_count; i++) {
+      size_t count = session->outputs[i].count;
+      for (size_t e = 0; e < count; e++)
+        expected[i][e] = dtype_get(golden->outputs[i].dtype, golden->outputs[i].data, k * count + e);
+      comparison_add(&results[i], expected[i], got[i], count);
+    }
+    heartbeat();
+  }
+  event_begin("golden");
+  event_open("outputs", '[');
+  for (size_t i = 0; i < session->outputs_count; i++) {
+    passed = passed && comparison_passes(&results[i], request->min_snr_db);
+    emit_comparison(&results[i]);
+    free(got[i]);
+    free(expected[i]);
+    npy_free(&golden->outputs[i]);
+  }
+  event_close(']');
+  event_real("min_snr_db", request->min_snr_db);
+  event_bool("passed", passed);
+  event_end();
+  return passed;
+}
+
+static void load_inputs(const Request *request, Golden *golden) {
+  supervisor_stage("reading the golden inputs");
+  if (request->golden.inputs_count == 0) fail("failed", "the artifact has no golden input");
+  load_arrays(request, request->golden.inputs, request->golden.inputs_count, golden->inputs);
+}
+
+static int64_t since(int64_t start) { return clock_ns() - start; }
+
+/* Loads, sets, invokes and reads once, each timed: the `first` event. */
+static void first_time(const Request *request, const Runtime *runtime, Session *session, const Golden *golden) {
+  int64_t start = clock_ns();
+  load_session(request, runtime, session);
+  int64_t init_ns = since(start);
+  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count, "input");
+  supervisor_stage("running the model for the first time");
+  start = clock_ns();
+  set_sample(runtime, session, golden->inputs, 0);
+  int64_t input_ns = since(start);
+  start = clock_ns();
+  runtime->invoke(session);
+  int64_t first_ns = since(start);
+  double *outputs[MAX_TENSORS];
+  for (size_t i = 0; i < session->outputs_count; i++)
+    outputs[i] = allocate(session->outputs[i].count, sizeof(double));
+  start = clock_ns();
+  get_sample(runtime, session, outputs);
+  int64_t output_ns = since(start);
+  for (size_t i = 0; i < session->outputs_count; i++) free(outputs[i]);
+  event_begin("first");
+  event_integer("init_ns", init_ns);
+  event_integer("first_ns", first_ns);
+  event_integer("input_ns", input_ns);
+  event_integer("output_ns", output_ns);
+  event_end();
+}
+
+static void emit_bytes(const char *name, int64_t bytes) {
+  bytes >= 0 ? event_integer(name, bytes) : event_null(name);
+}
+
+static int bench(const Request *request, Session *session, Golden *golden) {
+  emit_facts("before");
+  const Runtime *runtime = open_runtime(request);
+  load_inputs(request, golden);
+  bool was_reset = memory_reset_peak();
+  int64_t before_load = memory_peak_rss_bytes();
+  first_time(request, runtime, session, golden);
+  if (!check_golden(request, runtime, session, golden)) return WRONG_ANSWER;
+
+  const Measured measured = {runtime->invoke, session, heartbeat};
+  Samples samples = {0};
+  supervisor_stage("warming up");
+  set_sample(runtime, session, golden->inputs, 0);
+  bool steady = warm_up(&measured, request->max_warmup_ns, &samples);
+  event_begin("warmup");
+  event_integers("samples_ns", samples.ns, samples.count);
+  event_bool("steady", steady);
+  event_end();
+
+  double half_width = INFINITY;
+  samples_free(&samples);
+  supervisor_stage("sampling");
+  const char *stop = take_samples(&measured, (size_t)request->min_samples, request->min_ns, request->max_ns, &samples,
+                                  &half_width);
+  int64_t peak = memory_peak_rss_bytes();
+  event_begin("samples");
+  event_integers("samples_ns", samples.ns, samples.count);
+  event_string("stop", stop);
+  event_real("median_half_width", half_width);
+  event_end();
+  event_begin("memory");
+  emit_bytes("peak_rss_bytes", peak);
+  emit_bytes("before_load_bytes", before_load);
+  event_bool("peak_was_reset", was_reset);
+  event_end();
+  emit_facts("after");
+  return 0;
+}
+
+static int check(const Request *request, Session *session, Golden *golden) {
+  const Runtime *runtime = open_runtime(request);
+  load_inputs(request, golden);
+  load_session(request, runtime, session);
+  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count, "input");
+  return check_golden(request, runtime, session, golden) ? 0 : WRONG_ANSWER;
+}
+
+static int info(const Request *request) {
+  emit_facts("now");
+  for (size_t i = 0; i < request->runtimes_count; i++) {
+    char version[VERSION_BYTES] = "";
+    const Runtime *runtime = runtime_named(request->runtimes[i]);
+    supervisor_stage("opening the runtimes' libraries");
+    const char *problem =
+        runtime != NULL ? runtime->open(request->libraries, version) : "the native runner does not drive it";
+    if (problem == NULL) {
+      emit_runtime(runtime, version, 0);
+      continue;
+    }
+    event_begin("no-runtime");
+    event_string("name", request->runtimes[i]);
+    event_string("reason", problem);
+    event_end();
+  }
+  return 0;
+}
+
+static int work(void *argument) {
+  static Session session;
+  static Golden golden;
+  static Request request;
+  JsonDocument document;
+  const char *text = argument;
+  supervisor_stage("reading the request");
+  const char *problem = json_parse(text, strlen(text), &document);
+  if (problem != NULL) fail("protocol", "the request is no JSON that this runner takes: %s", problem);
+  read_request(document.root, &request);
+  event_begin("hello");
+  event_integer("schema", RUNNER_SCHEMA);
+  event_integer("pid", getpid());
+  event_null("python");
+  event_string("runner", "native");
+  event_end();
+  int status = request.action == DO_INFO    ? info(&request)
+               : request.action == DO_CHECK ? check(&request, &session, &golden)
+                                            : bench(&request, &session, &golden);
+  event_begin("done");
+  event_integer("status", status);
+  supervisor_last_event();
+  event_end();
+  return status;
+}
+
+int main(int count, char **arguments) {
+  if (count != 2) {
+    fputs("usage: edgekit-runner REQUEST\nREQUEST is one JSON object: docs/formats/runner-protocol.md\n", stderr);
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN); /* writing says EPIPE instead */
+  supervise(events_take_stdout(), work, arguments[1]);
+}

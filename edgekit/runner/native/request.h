@@ -1,0 +1,30 @@
+/* A request (docs/formats/runner-protocol.md), checked whole before anything is done.
+ *
+ * What this runner does not know it refuses by name: a field that a newer host sends asks for something, and leaving it
+ * out would measure something else. */
+#ifndef EDGEKIT_REQUEST_H
+#define EDGEKIT_REQUEST_H
+
+#include "runtime.h"
+
+enum { RUNNER_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024 };
+
+typedef enum { DO_INFO, DO_CHECK, DO_BENCH } Action;
+
+typedef struct {
+  Action action;
+  const char *runtimes[MAX_RUNTIMES]; /* info */
+  size_t runtimes_count;
+  const JsonValue *libraries; /* runtime → list of paths, or NULL */
+  const char *artifact, *payload, *runtime;
+  Bindings bindings;
+  Bindings golden; /* paths relative to the artifact */
+  double min_snr_db;
+  int threads;
+  int64_t max_warmup_ns, min_samples, min_ns, max_ns;
+} Request;
+
+/* Reads a request whose document must outlive it; fails the run for one that is wrong. */
+void read_request(const JsonValue *root, Request *request);
+
+#endif
