@@ -227,11 +227,11 @@ def test_doctor_names_a_missing_runtime_and_a_missing_python(
     target = board.target.with_name("bare.toml")
     for python, subject, remedy in (
         (str(bare), "runtime", f"{bare} -m pip install ai-edge-litert"),
-        ("/no/such/python3", "Python", "Install Python 3.8"),
+        ("/no/such/python3", "runner", "Install Python 3.8"),
     ):
         text = board.target.read_text().replace(f'python = "{sys.executable}"', f'python = "{python}"')
         assert python in text
-        target.write_text(text)
+        target.write_text(f'runner = "python"\n{text}')
         answer = edgekit("doctor", target, "--json")
         missing = [finding for finding in answer.document["findings"] if finding["level"] == "missing"]
         assert answer.code == 1
