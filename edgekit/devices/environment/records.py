@@ -13,7 +13,7 @@ SCHEMA = 1
 RECORD = "env.json"
 
 
-class Package(msgspec.Struct, frozen=True):
+class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One wheel. `whole` is False where only some of its files were taken."""
 
     name: str
@@ -23,14 +23,14 @@ class Package(msgspec.Struct, frozen=True):
     whole: bool
 
 
-class SiteFile(msgspec.Struct, frozen=True):
+class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file below site/."""
 
     sha256: str
     bytes: int
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An environment: for which platform and runtimes, of which wheels, and every file's sha256."""
 
     platform: Platform

@@ -121,6 +121,9 @@ def _checked_files(path: Path, archive: zipfile.ZipFile, names: list[str], info:
     """Every member against RECORD (the binary distribution format)."""
     if len(set(names)) != len(names):
         raise _refused(path, "it holds two files of one name")
+    for name in names:
+        if _UNSAFE.search(name) or name.startswith("/") or ".." in name.split("/") or "" in name.split("/"):
+            raise _refused(path, f"it holds a file with the hostile name {name!r}")
     rows = csv.reader(io.StringIO(archive.read(f"{info}/RECORD").decode("utf-8")))
     listed = {row[0]: row[1] for row in rows if len(row) >= 2}
     unlisted = {f"{info}/{name}" for name in _UNLISTED}
@@ -129,8 +132,6 @@ def _checked_files(path: Path, archive: zipfile.ZipFile, names: list[str], info:
             raise _refused(path, f"{name} is missing")
     files = []
     for name in names:
-        if _UNSAFE.search(name) or name.startswith("/") or ".." in name.split("/") or "" in name.split("/"):
-            raise _refused(path, f"it holds a file with the hostile name {name!r}")
         content = archive.read(name)
         if name not in unlisted:
             algorithm, _, digest = listed.get(name, "").partition("=")
