@@ -122,7 +122,10 @@ def install_remedy(device: Device, runtime: str) -> str:
     except PluginError:
         return "Install the runtime there."
     others = f" ({' or '.join(packages[1:])} will do as well)" if len(packages) > 1 else ""
-    return f"Run there: {device.target.python} -m pip install {packages[0]}{others}."
+    return (
+        f"Run `edgekit provision {device.target.name} --runtime {runtime}`, or there: {device.target.python} -m pip "
+        f"install {packages[0]}{others}."
+    )
 
 
 def _ended_early(device: Device, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
