@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "devices"))  # cut_proxy, for tests of every folder
 
+from adb_network import Adbd, AdbNetwork
 from cut_proxy import CutProxy
 
 from edgekit.artifact import Accuracy, Artifact, Bindings, FileEntry, Golden, Manifest, Parity, Provenance
@@ -64,7 +65,26 @@ def local_target(root: Path) -> Target:
     return Target(name="here", transport="local", root=str(root), python=sys.executable)
 
 
-@pytest.fixture(params=["local", "ssh"])
+@pytest.fixture(scope="session")
+def adb_network() -> Iterator[AdbNetwork]:
+    """A genuine adb server that sees the devices started in it, and nothing else."""
+    with AdbNetwork() as network, network.server():
+        yield network
+
+
+@pytest.fixture(scope="session")
+def adbd(adb_network: AdbNetwork) -> Adbd:
+    """A real adbd that shows this machine's own files and shell."""
+    return adb_network.adbd(15660)
+
+
+@pytest.fixture
+def adb_target(adbd: Adbd, root: Path) -> Target:
+    """A target that reaches the adbd."""
+    return adbd.target("shown", root=str(root), python=sys.executable)
+
+
+@pytest.fixture(params=["local", "ssh", "adb"])
 def target(request: pytest.FixtureRequest) -> Target:
     """Every transport: what holds for one holds for all."""
     return request.getfixturevalue(f"{request.param}_target")

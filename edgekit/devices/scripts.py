@@ -168,6 +168,12 @@ done
 READ_FILE = _HEAD + 'cat -- "$1"'
 """$1 a path."""
 
+RECEIVE = _HEAD + 'cat > "$1" || { rm -f -- "$1"; exit 1; }'
+"""$1 a path. Writes standard input to it; removes what it wrote if it cannot write all of it."""
+
+RECEIVE_MORE = _HEAD + 'cat >> "$1"'
+"""$1 a path. Writes standard input at the end of it."""
+
 ACTIVATE = (
     _HEAD
     + r"""
@@ -311,7 +317,7 @@ WATCH = r"""
 exec 3<&0
 "$@" 3<&- </dev/null &
 child=$!
-{ cat <&3; kill "$child"; sleep 2; kill -9 "$child"; } >/dev/null 2>&1 &
+{ while read -r _; do :; done; kill "$child"; sleep 2; kill -9 "$child"; } <&3 >/dev/null 2>&1 &
 watcher=$!
 exec 3<&-
 wait "$child"
@@ -321,6 +327,7 @@ exit "$code"
 """
 """$1... a command. Runs it, and ends it when standard input does: when our channel or the link closes.
 
-sshd leaves commands without a terminal alone when their connection dies. A runner that hangs would heat the device
-forever.
+sshd and adbd leave commands without a terminal alone when their connection dies. A runner that hangs would heat the
+device forever. Who waits for the end of input is the shell itself: a `cat` would outlive the shell that started it and
+hold standard input, which for adbd is the same socket as standard output, so that the command would never end.
 """

@@ -23,6 +23,8 @@ else:
     import tomli as tomllib
 
 SCHEMA = 1
+ADB_ROOT = "/data/local/tmp/edgekit"
+"""Where the user of `adb shell` may write and run programs."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -42,6 +44,18 @@ class SshSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity_file: Text | None = None
     known_hosts: Text | None = None
     use_agent: bool = True
+    connect_timeout_s: Positive = 10.0
+
+
+class AdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach a device over ADB: `serial` for one on USB, `host` and `port` for one on the network.
+
+    With neither, it is ANDROID_SERIAL of the environment, or the only one that is attached.
+    """
+
+    serial: Text | None = None
+    host: Host | None = None
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5555
     connect_timeout_s: Positive = 10.0
 
 
@@ -68,6 +82,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python: Text = "python3"
     runner: Literal["auto", "python", "native"] = "auto"
     ssh: SshSettings | None = None
+    adb: AdbSettings | None = None
     bench: BenchSettings = BenchSettings()
     schema: int = SCHEMA
 
@@ -120,6 +135,8 @@ def _parse(text: str, path: Path) -> Target:
     data.setdefault("name", path.stem)
     if data.get("transport") == "local":
         data.setdefault("python", sys.executable)  # the one that runs EdgeKit has the runtimes of this environment
+    if data.get("transport") == "adb":
+        data.setdefault("root", ADB_ROOT)  # the home folder there is `/`, which is read-only
     try:
         return msgspec.convert(data, Target)
     except msgspec.ValidationError as error:
@@ -127,7 +144,12 @@ def _parse(text: str, path: Path) -> Target:
 
 
 _FIELD = re.compile(r"unknown field `([^`]*)`|missing required field `([^`]*)`")
-_STRUCTS: dict[tuple[str, ...], Any] = {(): Target, ("ssh",): SshSettings, ("bench",): BenchSettings}
+_STRUCTS: dict[tuple[str, ...], Any] = {
+    (): Target,
+    ("ssh",): SshSettings,
+    ("adb",): AdbSettings,
+    ("bench",): BenchSettings,
+}
 
 
 def _explain(message: str, data: dict[str, Any], text: str, path: Path) -> TargetError:

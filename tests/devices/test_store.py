@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgekit import plugins
 from edgekit.devices import Device, Target, connect
 from edgekit.devices.device import Device as DeviceClass
-from edgekit.devices.local import LocalTransport
-from edgekit.devices.ssh import SshTransport
 from edgekit.devices.store import Store
 from edgekit.errors import ArtifactError, ConnectionLostError, DeviceStorageError, TransferError
 
@@ -93,7 +92,7 @@ def corrupting(base: type) -> type:
 
 
 def test_bytes_that_change_on_the_way_are_noticed_and_removed(target: Target, tiny_artifact: Artifact) -> None:
-    transport = corrupting({"local": LocalTransport, "ssh": SshTransport}[target.transport])(target)
+    transport = corrupting(plugins.load("transport", target.transport))(target)
     transport.connect()
     with DeviceClass(target, transport) as device:
         with pytest.raises(TransferError, match=r"received tiny tflite:int8 damaged.*payload/model.tflite") as caught:
