@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "Show what an artifact is, and how good it is.",
     "verify": "Check an artifact's files and its golden answers on this machine.",
     "devices": "List the project's targets, and which of them answer.",
+    "targets": "Add, list and show targets; break a device's lock on purpose.",
     "doctor": "Tell what works on a target, what is missing, what will distort a measurement.",
     "provision": "Give a target the runtimes it needs, without internet there.",
     "deploy": "Put an artifact on a target and make it the current one.",

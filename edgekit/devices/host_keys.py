@@ -74,6 +74,11 @@ class KnownHosts:
             self._keys[fields[1]] = blob
             self._origin[fields[1]] = file
 
+    @property
+    def any_known(self) -> bool:
+        """Whether any key of this host is known: another one would be a changed key."""
+        return bool(self._keys)
+
     def prefer(self, offered: tuple[str, ...]) -> tuple[str, ...]:
         """The signature algorithms that we offer, those first whose keys we know: a device has several keys."""
         return tuple(sorted(offered, key=lambda name: _key_type(name) not in self._keys))
@@ -119,6 +124,14 @@ class KnownHosts:
             f"ssh-keygen -R {shlex.quote(self._entry)} -f {shlex.quote(str(file))} and then accept the new one: "
             f"{self._accept(kind)}",
         )
+
+
+def pinned(file: Path, ssh: SshSettings, kind: str, blob: bytes) -> bytes:
+    """What a known_hosts file says once a key of a host is added to it."""
+    name = ssh.host if ssh.port == 22 else f"[{ssh.host}]:{ssh.port}"
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    before += "" if before.endswith("\n") or not before else "\n"
+    return f"{before}{name} {kind} {base64.b64encode(blob).decode()}\n".encode()
 
 
 def _decoded(text: str) -> bytes:

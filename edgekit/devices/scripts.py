@@ -199,6 +199,41 @@ sync -- "$folder" 2>/dev/null || sync
 by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
 """
 
+INTRODUCE = (
+    _HEAD
+    + r"""
+tell() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$2"; }
+first() { [ -r "$1" ] && { IFS= read -r line || [ -n "$line" ]; } 2>/dev/null < "$1" && printf '%s' "$line"; }
+[ -r /proc/device-tree/model ] && tell model "$(tr -d '\000' < /proc/device-tree/model)"
+tell machine "$(uname -m)"
+if command -v getprop >/dev/null 2>&1; then
+  tell model "$(getprop ro.product.manufacturer) $(getprop ro.product.model)"
+  tell os "Android $(getprop ro.build.version.release)"
+fi
+command -v sysctl >/dev/null 2>&1 && [ "$(uname -s)" = Darwin ] && tell model "$(sysctl -n hw.model)" &&
+  tell cores "$(sysctl -n hw.ncpu)" && tell performance_cores "$(sysctl -n hw.perflevel0.physicalcpu 2>/dev/null)"
+command -v sw_vers >/dev/null 2>&1 && tell os "macOS $(sw_vers -productVersion)"
+tell model "$(first /sys/class/dmi/id/product_name)"
+[ -r /etc/os-release ] && while IFS= read -r line; do
+  case $line in PRETTY_NAME=*) line=${line#PRETTY_NAME=}; line=${line#\"}; tell os "${line%\"}" ;; esac
+done < /etc/os-release
+tell os "$(uname -s) $(uname -r)"
+for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+  [ -d "$cpu" ] && printf 'core=%s\n' "$(first "$cpu/cpufreq/cpuinfo_max_freq")"
+done
+[ -r /proc/meminfo ] && while read -r key value _; do
+  [ "$key" = MemTotal: ] && tell memory_kib "$value"
+done < /proc/meminfo
+[ -w "${HOME:-/nonexistent}" ] && tell home "$HOME"
+program=$1; shift
+for python in "$@"; do
+  found=$(command -v "$python" 2>/dev/null) && "$found" -I -c "$program" "$found" 2>/dev/null
+done
+exit 0
+"""
+)
+"""$1 a Python program, $2... Pythons to try it in. Prints `key=value` lines, of each key the first counts."""
+
 PLATFORM = r"""
 set -u
 echo "system=$(uname -s)"

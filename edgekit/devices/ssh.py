@@ -76,6 +76,18 @@ class SshTransport(Transport):
             raise
         self._link.set_keepalive(KEEPALIVE_S)
 
+    def host_key(self) -> Any:
+        """The key that the device presents; nobody has checked it, and nothing is sent. For pinning it.
+
+        Raises:
+            UnreachableDeviceError: no answer within the bound.
+        """
+        link = self._greet(KnownHosts(self.target, self._ssh))
+        try:
+            return self._server_key(link)
+        finally:
+            link.close()
+
     def _greet(self, known: KnownHosts) -> Any:
         """TCP connection and key exchange, within the target's bound."""
         bound = self._ssh.connect_timeout_s

@@ -1,4 +1,7 @@
-"""Which targets answer: all asked at once, under one deadline."""
+"""Which devices answer: all targets asked at once, and the adb server, under one deadline.
+
+What is attached over ADB and named by no target is listed too, with the command that makes it one.
+"""
 
 from __future__ import annotations
 
@@ -9,43 +12,63 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from edgekit import plugins
 from edgekit.devices.device import connect
-from edgekit.devices.target import list_targets, load_target
+from edgekit.devices.lock import Holder, holder
+from edgekit.devices.target import Target, list_targets, load_target
 from edgekit.errors import EdgeKitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+DEADLINE_S = 2.5
+"""With the start of the program under 3 s; a board that is up answers within one, over a slow link too."""
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One target: where it is and whether it answered; `what` says why not."""
+    """One device: where it is and whether it answered; `what` says why not.
+
+    `unclaimed` is attached over ADB and has no target: its `name` is its serial. `answered_in_s` is the time from the
+    first packet until it had connected, found its root folder and told its lock; `lock` is who holds that, if anybody.
+    """
 
     name: str
     address: str
-    state: Literal["reachable", "unreachable", "invalid"]
+    state: Literal["reachable", "unreachable", "invalid", "unclaimed"]
     what: str
+    answered_in_s: float | None = None
+    lock: Holder | None = None
 
 
-def survey(folder: Path, *, deadline_s: float) -> list[Seen]:
+def survey(folder: Path, *, deadline_s: float = DEADLINE_S) -> list[Seen]:
     """Asks every target of a folder at once; what has not answered by the deadline is unreachable.
 
     The threads are daemons: a connection that hangs beyond the deadline does not hold the program back.
     """
     paths = list_targets(folder)
-    answers: queue.Queue[Seen] = queue.Queue()
-    for path in paths:
-        threading.Thread(target=lambda path=path: answers.put(_ask(path)), daemon=True).start()
-    seen: dict[str, Seen] = {}
     end = time.monotonic() + deadline_s
-    while len(seen) < len(paths):
-        try:
-            one = answers.get(timeout=max(0.01, end - time.monotonic()))
-        except queue.Empty:
-            break
-        seen[one.name] = one
-    for path in paths:
-        seen.setdefault(path.stem, Seen(path.stem, "", "unreachable", f"no answer within {deadline_s:g} s"))
-    return [seen[path.stem] for path in paths]
+    adb = _in_background(lambda: [_attached(deadline_s)])
+    answers = [_in_background(lambda path=path: [_ask(path)]) for path in paths]
+    seen: list[Seen] = []
+    for path, answer in zip(paths, answers, strict=True):
+        found = _awaited(answer, end)
+        seen += found or [Seen(path.stem, _address(path), "unreachable", f"no answer within {deadline_s:g} s")]
+    attached = _awaited(adb, end)
+    return seen + (_unclaimed(attached[0], paths) if attached else [])
+
+
+def _in_background[T](ask: Callable[[], list[T]]) -> queue.Queue[list[T]]:
+    answer: queue.Queue[list[T]] = queue.Queue()
+    threading.Thread(target=lambda: answer.put(ask()), daemon=True).start()
+    return answer
+
+
+def _awaited[T](answer: queue.Queue[list[T]], end: float) -> list[T] | None:
+    try:
+        return answer.get(timeout=max(0.001, end - time.monotonic()))
+    except queue.Empty:
+        return None
 
 
 def _ask(path: Path) -> Seen:
@@ -53,9 +76,11 @@ def _ask(path: Path) -> Seen:
         target = load_target(str(path))
     except EdgeKitError as error:
         return Seen(path.stem, "", "invalid", str(error))
-    address = target.transport if target.ssh is None else f"{target.transport} {target.ssh.host}:{target.ssh.port}"
+    began = time.monotonic()
     try:
-        with connect(target):
-            return Seen(path.stem, address, "reachable", target.description)
+        with connect(target) as device:
+            user = holder(device)
+            took = time.monotonic() - began
+            return Seen(path.stem, device.transport.describe, "reachable", target.description, round(took, 3), user)
     except EdgeKitError as error:
-        return Seen(path.stem, address, "unreachable", str(error))
+        return Seen(path.stem, _address(path), "unreachable", str(error))
