@@ -18,19 +18,24 @@ from edgekit.cli.output import json_option
     "--deadline",
     "deadline_s",
     type=click.FloatRange(min=0.1),
-    default=5.0,
+    default=2.5,
     show_default=True,
     help="Seconds to wait for all of them together.",
 )
 @json_option
 def command(folder: Path, deadline_s: float, *, as_json: bool) -> None:  # fmt: skip
-    """List the project's targets, and which of them answer."""
+    """List the project's targets, which answer, and who uses them; and what is attached over ADB without one."""
     from edgekit.devices.survey import survey
 
     found = survey(folder, deadline_s=deadline_s)
     if as_json:
         output.print_json("devices", targets=found)
         return
-    style = {"reachable": "green", "unreachable": "red", "invalid": "bold red"}
-    rows = [[s.name, s.address, Text(s.state, style[s.state]), s.what] for s in found]
-    output.print_table("targets", ["target", "where", "state", ""], rows)
+    style = {"reachable": "green", "unreachable": "red", "invalid": "bold red", "unclaimed": "yellow"}
+    rows = [
+        [one.name, one.address, Text(one.state, style[one.state]),
+         "–" if one.answered_in_s is None else output.duration(one.answered_in_s * 1e9),
+         one.what if one.lock is None else f"{one.lock.told}; {one.what}"]
+        for one in found
+    ]  # fmt: skip
+    output.print_table("targets", ["target", "where", "state", "answered in", ""], rows, right="answered in")

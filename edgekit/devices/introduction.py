@@ -16,14 +16,13 @@ import msgspec
 from edgekit import plugins
 from edgekit.devices.host_keys import KnownHosts, fingerprint, pinned
 from edgekit.devices.scripts import INTRODUCE
-from edgekit.devices.target import Target, load_target
+from edgekit.devices.target import ADB_ROOT, Target, load_target
 from edgekit.errors import HostKeyError, TargetError
 from edgekit.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADB_ROOT = "/data/local/tmp/edgekit"
 KNOWN_HOSTS = "known_hosts"
 MOST_THREADS = 4
 """More than that seldom helps one small model, and leaves a phone no core for itself."""
@@ -248,8 +247,8 @@ def target_text(target: Target, told: Introduction, folder: Path) -> str:
 
 def _connection(target: Target, folder: Path) -> list[str]:
     if target.ssh is None:
-        adb = getattr(target, "adb", None)
-        return ["[adb]", f"serial = {_toml(adb.serial)}"] if adb is not None else []
+        serial = target.adb.serial if target.adb is not None else None
+        return ["[adb]", f"serial = {_toml(serial)}"] if serial is not None else []
     ssh = target.ssh
     lines = ["[ssh]", f"host = {_toml(ssh.host)}", f"port = {ssh.port}"]
     lines.append(f"user = {_toml(ssh.user)}" if ssh.user else '# user = "me"                            # default: the local user')  # fmt: skip # noqa: E501

@@ -7,9 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.devices import connect, load_target
+from edgekit.devices import survey as survey_module
+from edgekit.devices.adb_server import Attached
 from edgekit.devices.survey import survey
 
 if TYPE_CHECKING:
+    import pytest
+
     from edgekit.devices.throwaway_sshd import ThrowawaySshd
 
 SSH = 'schema = 1\ntransport = "ssh"\n[ssh]\nhost = "127.0.0.1"\nport = {port}\n'
@@ -26,10 +31,41 @@ def test_a_hanging_device_does_not_hold_the_others(sshd: ThrowawaySshd, tmp_path
         found = {seen.name: seen for seen in survey(folder, deadline_s=3.0)}
         took = time.monotonic() - began
     assert found["a"].state == "reachable"
+    assert found["a"].answered_in_s is not None
+    assert found["a"].answered_in_s < 3
+    assert found["hangs1"].answered_in_s is None
     assert {found[name].state for name in ("hangs1", "hangs2", "hangs3")} == {"unreachable"}
     assert "no answer within 3 s" in found["hangs1"].what
     assert took < 5
 
 
-def test_nothing_to_ask(tmp_path: Path) -> None:
+def test_a_device_in_use_is_told_with_its_user(sshd: ThrowawaySshd, tmp_path: Path) -> None:
+    path = sshd.write_target(tmp_path / "a.toml", "a", str(tmp_path / "root"))
+    with connect(load_target(str(path))) as device, device.lock("a long bench"):
+        (seen,) = survey(tmp_path, deadline_s=5.0)
+    assert seen.lock is not None
+    assert "a long bench" in seen.lock.told
+
+
+def test_attached_devices_without_a_target_are_listed_with_the_way_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        Attached("A1", "device", "Pixel 7, usb 1-1"),
+        Attached("B2", "unauthorized", ""),
+        Attached("C3", "device", ""),
+    ]
+    monkeypatch.setattr(survey_module, "attached", lambda _: found)
+    (tmp_path / "c.toml").write_text('schema = 1\ntransport = "adb"\n[adb]\nserial = "C3"\n')
+    unclaimed = [seen for seen in survey(tmp_path, deadline_s=3.0) if seen.state == "unclaimed"]
+    assert [seen.name for seen in unclaimed] == ["A1", "B2"]
+    assert unclaimed[0].what == "Pixel 7, usb 1-1, device; make it a target: edgekit targets add NAME adb:A1"
+    assert "unauthorized" in unclaimed[1].what
+    del found[1:]
+    (tmp_path / "c.toml").write_text('schema = 1\ntransport = "adb"\n')
+    assert "unclaimed" not in {seen.state for seen in survey(tmp_path, deadline_s=3.0)}, "the only one is that target's"
+
+
+def test_nothing_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_module, "attached", lambda _: [])
     assert survey(tmp_path / "nowhere", deadline_s=1.0) == []

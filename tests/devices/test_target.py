@@ -121,6 +121,8 @@ def test_ssh_without_its_table_says_so(tmp_path: Path) -> None:
 def test_the_targets_that_come_along_are_valid() -> None:
     folder = Path(__file__).parents[2] / "targets"
     paths = list_targets(folder)
-    assert {"local.toml", "loopback-ssh.toml", "raspberry-pi.toml"} <= {path.name for path in paths}
+    names = {"local", "loopback-ssh", "raspberry-pi-4", "raspberry-pi-5", "jetson", "mac-coreml"}
+    assert names <= {path.stem for path in paths}
     for path in paths:
         assert load_target(str(path)).name == path.stem
+        assert path.read_text().startswith("# "), "each says what it is for, and how to begin"
