@@ -1,0 +1,241 @@
+"""The plots of a report. Distributions instead of bars of means: two modes stay two modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from edgekit.bench.report.theme import FAINT, INK, STYLE, series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from edgekit.bench.run import Block, Run
+
+WIDTH_IN = 7.6
+BINS = 80
+WINDOWS = 120
+"""Points that a block's latencies are drawn with against time."""
+SHOWN = 0.995
+"""The share of samples that a distribution's axis reaches to; what lies beyond is said."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, its name as a file, its heading, and what it shows in words."""
+
+    name: str
+    title: str
+    says: str
+    figure: Figure
+
+
+def plots(runs: Sequence[Run]) -> list[Plot]:
+    """Every plot that the runs have data for; runs of one model share a plot."""
+    found = []
+    for model, group in groupby(sorted(runs, key=lambda run: run.model), key=lambda run: run.model):
+        members = list(group)
+        found.append(_distributions(model, members))
+        if len(members) > 1:
+            found.append(_pareto(model, members))
+        found.append(_over_time(model, members))
+    return found
+
+
+def label(run: Run) -> str:
+    """A run as a plot names it."""
+    return f"{run.recipe} ×{run.context.threads} on {run.context.target}"
+
+
+def _figure(height_in: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def _styled(draw: Callable[[], Plot]) -> Plot:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        return draw()
+
+
+def _latencies(run: Run) -> NDArray[np.int64]:
+    """All latencies of a run in ns, block after block."""
+    import numpy as np
+
+    return np.concatenate([block.samples.unpack() for block in run.blocks])
+
+
+def _unit(highest_ns: float) -> tuple[str, float]:
+    """The unit that suits an axis up to a latency, and its ns."""
+    for unit, ns in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
+        if highest_ns < 1000 * ns:
+            return unit, ns
+    return "s", 1e9
+
+
+def _distributions(model: str, runs: Sequence[Run]) -> Plot:
+    def draw() -> Plot:
+        import numpy as np
+
+        figure = _figure(0.9 + 0.62 * len(runs))
+        axes = figure.subplots()
+        samples = [_latencies(run) for run in runs]
+        highest = max(float(np.quantile(one, SHOWN)) for one in samples)
+        lowest = min(float(one.min()) for one in samples)
+        unit, ns = _unit(highest)
+        edges = np.linspace(lowest, highest if highest > lowest else lowest + 1, BINS + 1)
+        beyond = 0
+        for row, (run, one) in enumerate(zip(runs, samples, strict=True)):
+            counts, _ = np.histogram(one, edges)
+            beyond += int((one > edges[-1]).sum())
+            heights = 0.7 * counts / max(1, counts.max())
+            axes.fill_between(edges[:-1] / ns, -row, -row + heights, step="post", color=series(row), alpha=0.45, lw=0)
+            medians = [block.median_ns / ns for block in run.blocks]
+            axes.plot(medians, [-row - 0.09] * len(medians), "|", color=series(row), ms=7, mew=1.6)
+            axes.plot([float(np.median(one)) / ns] * 2, [-row, -row + 0.78], color=INK, lw=1.1)
+        axes.set_yticks([-row for row in range(len(runs))], [label(run) for run in runs])
+        axes.set_ylim(-len(runs) + 0.72, 0.9)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"latency, {unit}")
+        says = (
+            "Every latency as a histogram per run, the median as a line; the ticks below are the medians of the single "
+            f"processes. {beyond} of {sum(map(len, samples))} samples lie beyond the right edge."
+        )
+        return Plot(f"{model}-latency", f"{model}: latency", says, figure)
+
+    return _styled(draw)
+
+
+def _pareto(model: str, runs: Sequence[Run]) -> Plot:
+    def draw() -> Plot:
+        figure = _figure(3.4)
+        axes = figure.subplots()
+        unit, ns = _unit(max(_p50(run) for run in runs))
+        height, ordinate, better = _ordinate(runs)
+        largest = max(run.payload_bytes for run in runs)
+        for number, run in enumerate(runs):
+            x, y = _p50(run) / ns, height(run)
+            area = 30 + 270 * run.payload_bytes / largest
+            axes.scatter([x], [y], s=area, color=series(number), alpha=0.55, lw=0)
+            axes.annotate(
+                f"{run.recipe} ×{run.context.threads}", (x, y), textcoords="offset points", xytext=(9, 5), fontsize=8
+            )
+        best = _front([(_p50(run) / ns, height(run)) for run in runs], better)
+        axes.plot([x for x, _ in best], [y for _, y in best], color=FAINT, lw=1, ls="--", zorder=0)
+        axes.margins(x=0.18, y=0.22)
+        axes.set_xlabel(f"p50 latency, {unit}")
+        axes.set_ylabel(ordinate)
+        says = (
+            "Latency against what it buys; the area is the payload's size. On the dashed line nothing is better in "
+            "both respects."
+        )
+        return Plot(f"{model}-pareto", f"{model}: what the latency buys", says, figure)
+
+    return _styled(draw)
+
+
+def _ordinate(runs: Sequence[Run]) -> tuple[Callable[[Run], float], str, int]:
+    """What the Pareto plot's ordinate is: the model's metric if every run has it, else size. 1: higher is better."""
+    first = runs[0].accuracy
+    if first is not None and all(run.accuracy is not None and run.accuracy.artifact is not None for run in runs):
+        scale = 100 if first.unit == "%" else 1
+        return (
+            lambda run: scale * _metric(run),
+            f"{first.metric}, {first.unit}" if first.unit else f"{first.metric}",
+            1 if first.higher_is_better else -1,
+        )
+    return lambda run: run.payload_bytes / 1e6, "payload, MB", -1
+
+
+def _metric(run: Run) -> float:
+    assert run.accuracy is not None
+    assert run.accuracy.artifact is not None
+    return run.accuracy.artifact
+
+
+def _front(points: Sequence[tuple[float, float]], better: int) -> list[tuple[float, float]]:
+    """The points that no other beats in both respects, by latency."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -better * point[1])):
+        if not front or better * y > better * front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+def _p50(run: Run) -> float:
+    """A run's median latency in ns; of few samples the mean of block medians is as good as any."""
+    value = run.summary.p50.value_ns
+    return value if value is not None else sum(block.median_ns for block in run.blocks) / len(run.blocks)
+
+
+def _over_time(model: str, runs: Sequence[Run]) -> Plot:
+    def draw() -> Plot:
+        hot = any(_temperatures(run) for run in runs)
+        figure = _figure(2.6 + (1.2 if hot else 0))
+        made = figure.subplots(2 if hot else 1, sharex=True, height_ratios=[2, 1] if hot else [1], squeeze=False)
+        latency = made[0][0]
+        unit, ns = _unit(max(_p50(run) for run in runs))
+        for number, run in enumerate(runs):
+            _draw_blocks(latency, run, ns, series(number))
+            if hot:
+                points = _temperatures(run)
+                made[1][0].plot([s for s, _ in points], [c for _, c in points], "o-", ms=3, lw=1, color=series(number))
+        latency.set_ylabel(f"latency, {unit}")
+        latency.set_ylim(bottom=0)
+        if len(runs) > 1:
+            figure.legend(loc="outside upper left", fontsize=8, frameon=False, ncols=2)
+        if hot:
+            made[1][0].set_ylabel("°C")
+        made[-1][0].set_xlabel("seconds of measurement since the run's start")
+        says = "Medians of short windows, with the 10th to 90th percentiles around them, process after process" + (
+            ", and the hottest thermal zone before and after each." if hot else "; the devices told no temperature."
+        )
+        return Plot(f"{model}-time", f"{model}: latency against time", says, figure)
+
+    return _styled(draw)
+
+
+def _draw_blocks(axes: Axes, run: Run, ns: float, colour: str) -> None:
+    """A run's blocks one after another, each in its own windows, with a gap in the line between them."""
+    began = 0.0
+    for number, block in enumerate(run.blocks):
+        seconds, low, middle, high = _windows(block)
+        axes.fill_between(began + seconds, low / ns, high / ns, color=colour, alpha=0.2, lw=0)
+        axes.plot(began + seconds, middle / ns, color=colour, lw=1.2, label=label(run) if number == 0 else None)
+        began += _seconds(block)
+
+
+def _seconds(block: Block) -> float:
+    return float(block.samples.unpack().sum()) / 1e9
+
+
+def _windows(block: Block) -> tuple[Any, Any, Any, Any]:
+    """Seconds, and the 10th, 50th and 90th percentiles in ns, of at most `WINDOWS` windows of equal counts."""
+    import numpy as np
+
+    samples = block.samples.unpack()
+    parts = np.array_split(samples, min(WINDOWS, max(1, len(samples) // 10)))
+    ends = np.cumsum([part.sum() for part in parts]) / 1e9
+    low, middle, high = (np.array([np.quantile(part, q) for part in parts]) for q in (0.1, 0.5, 0.9))
+    return ends, low, middle, high
+
+
+def _temperatures(run: Run) -> list[tuple[float, float]]:
+    """(seconds, hottest zone in °C) before and after each block."""
+    found = []
+    began = 0.0
+    for block in run.blocks:
+        for at, facts in ((began, block.before), (began + _seconds(block), block.after)):
+            zones = facts.values.get("temperature_c")
+            if isinstance(zones, dict) and zones:
+                found.append((at, max(zones.values())))
+        began += _seconds(block)
+    return found
