@@ -22,7 +22,7 @@ WIDTH_IN = 7.6
 BINS = 80
 WINDOWS = 120
 """Points that a block's latencies are drawn with against time."""
-SHOWN = 0.995
+SHOWN = 0.98
 """The share of samples that a distribution's axis reaches to; what lies beyond is said."""
 
 
@@ -125,12 +125,12 @@ def _pareto(model: str, runs: Sequence[Run]) -> Plot:
             x, y = _p50(run) / ns, height(run)
             area = 30 + 270 * run.payload_bytes / largest
             axes.scatter([x], [y], s=area, color=series(number), alpha=0.55, lw=0)
-            axes.annotate(
-                f"{run.recipe} ×{run.context.threads}", (x, y), textcoords="offset points", xytext=(9, 5), fontsize=8
-            )
+            axes.scatter([], [], s=30, color=series(number), alpha=0.55, lw=0, label=label(run))  # of the legend's size
         best = _front([(_p50(run) / ns, height(run)) for run in runs], better)
         axes.plot([x for x, _ in best], [y for _, y in best], color=FAINT, lw=1, ls="--", zorder=0)
-        axes.margins(x=0.18, y=0.22)
+        axes.margins(x=0.12)
+        axes.set_ylim(*_around([height(run) for run in runs]))
+        figure.legend(loc="outside upper left", fontsize=8, frameon=False, ncols=2)
         axes.set_xlabel(f"p50 latency, {unit}")
         axes.set_ylabel(ordinate)
         says = (
@@ -153,6 +153,13 @@ def _ordinate(runs: Sequence[Run]) -> tuple[Callable[[Run], float], str, int]:
             1 if first.higher_is_better else -1,
         )
     return lambda run: run.payload_bytes / 1e6, "payload, MB", -1
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Limits that hold the values with some air, and do not blow up differences of a hundredth into cliffs."""
+    low, high = min(values), max(values)
+    air = max(0.2 * (high - low), 0.02 * max(abs(low), abs(high)), 1e-9)
+    return low - air, high + air
 
 
 def _metric(run: Run) -> float:

@@ -1,0 +1,175 @@
+"""The report: complete, escaped, the same for the same data, and whole in a real browser without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from edgekit.artifact import Accuracy
+from edgekit.bench.compare import compare
+from edgekit.bench.report import page, plots
+from edgekit.bench.report.figures import _around, _front
+from edgekit.bench.report.page import headline
+from edgekit.bench.report.theme import INK, SERIES, to_file
+from edgekit.bench.run import Run, write_run
+from tests.bench.runs import make_block, noisy_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOSTILE = '</script><script>document.title = "pwned"</script>"\' &<b>'
+
+
+def accurate(run: Run, value: float) -> Run:
+    return msgspec.structs.replace(run, accuracy=Accuracy("accuracy", "%", True, 0.98, value, 500))
+
+
+def two_runs() -> list[Run]:
+    return [accurate(noisy_run(1), 0.97), accurate(noisy_run(2, precision="float32", ns=1.4e6), 0.98)]
+
+
+def written(runs: list[Run], against: list[Run] | None = None, title: str = "digits") -> str:
+    comparisons = compare(against, runs).comparisons if against else ()
+    return page(title, runs, comparisons, plots(runs))
+
+
+def test_the_same_runs_give_the_same_page() -> None:
+    runs = two_runs()
+    assert written(runs) == written(runs)
+
+
+def test_a_page_asks_no_network_for_anything() -> None:
+    text = written(two_runs(), against=two_runs())
+    asked = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?((?!#|data:)[^\"')\s>]+)", text)
+    assert [found for found in asked if "://" in found or found.startswith("/")] == []
+    assert "default-src 'none'" in text
+
+
+def test_what_a_run_says_stays_text() -> None:
+    run = msgspec.structs.replace(
+        noisy_run(1), model=HOSTILE, blocks=tuple(make_block(5, 6, 7, cpu_model=HOSTILE) for _ in range(3))
+    )
+    text = written([run], title=HOSTILE)
+    assert "<script>document.title" not in text
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    assert msgspec.json.decode(data[1], type=list[Run]) == [run]
+
+
+def test_the_verdict_comes_first() -> None:
+    slower = [accurate(noisy_run(5, ns=1.3e6), 0.97)]
+    text = written(slower, against=[noisy_run(1)])
+    assert text.index("1 of 1 regressed") < text.index("<table>")
+    assert text.index(">regressed</span>") < text.index("digits_cnn tflite:int8 ×1</th>")
+
+
+@pytest.mark.parametrize(
+    ("runs", "outcome"),
+    [([noisy_run(1)], "equivalent"), ([noisy_run(1), noisy_run(2, steady=False)], "inconclusive")],
+)
+def test_the_headline_without_a_baseline(runs: list[Run], outcome: str) -> None:
+    assert headline(runs, ())[0] == outcome
+
+
+def test_plots_of_a_page_have_its_colours_and_those_of_a_file_their_own(tmp_path: Path) -> None:
+    drawn = plots(two_runs())
+    assert [plot.name for plot in drawn] == ["digits_cnn-latency", "digits_cnn-pareto", "digits_cnn-time"]
+    text = written(two_runs())
+    assert "var(--series-1)" in text
+    assert INK not in text.split("</style>", 1)[1]
+    for plot in drawn:
+        to_file(plot.figure, tmp_path / f"{plot.name}.svg")
+        to_file(plot.figure, tmp_path / f"{plot.name}.png")
+        assert SERIES[0] in ET.tostring(ET.parse(tmp_path / f"{plot.name}.svg").getroot(), encoding="unicode")
+        assert (tmp_path / f"{plot.name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_temperatures_are_drawn_where_a_device_tells_them() -> None:
+    cool = noisy_run(1, n=3)
+    hot = noisy_run(1, n=3, facts={"temperature_c": {"0:cpu": 61.5}})
+    says = {run.id: plots([run])[-1].says for run in (cool, hot)}
+    assert "no temperature" in says[cool.id]
+    assert "thermal zone" in says[hot.id]
+
+
+def test_the_pareto_front() -> None:
+    points = [(1.0, 90.0), (2.0, 95.0), (3.0, 94.0), (4.0, 99.0), (1.0, 80.0)]
+    assert _front(points, 1) == [(1.0, 90.0), (2.0, 95.0), (4.0, 99.0)]
+    assert _front(points, -1) == [(1.0, 80.0)]
+    low, high = _around([97.8, 97.8])
+    assert low < 96 < 99 < high
+
+
+def test_a_run_of_few_samples_has_bounds_and_no_gaps() -> None:
+    text = written([msgspec.structs.replace(noisy_run(1, n=3), accuracy=None)])
+    assert "≤" in text
+
+
+def test_the_command_writes_page_and_plots(tmp_path: Path) -> None:
+    for run in two_runs():
+        write_run(run, tmp_path / "runs")
+    command = [sys.executable, "-m", "edgekit", "report", str(tmp_path / "runs"), "--against", str(tmp_path / "runs")]
+    done = subprocess.run(
+        [*command, "--html", str(tmp_path / "r.html"), "--plots", str(tmp_path / "plots"), "--as", "png", "--json"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["files"]) == 4
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+    nothing = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert nothing.returncode == 2
+    assert "--html" in nothing.stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium, headless; Debian's, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run"]  # fmt: skip
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark")])
+def test_in_a_browser(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    path = tmp_path / "r.html"
+    path.write_text(written(two_runs(), against=[noisy_run(9, ns=0.8e6)]), encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
+    tab = context.new_page()
+    trouble: list[str] = []
+    tab.on("console", lambda message: trouble.append(message.text))
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.on(
+        "request", lambda request: None if request.url.startswith(("file:", "blob:")) else trouble.append(request.url)
+    )
+    tab.goto(path.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width  # tables scroll within, the page does not
+    drawn = tab.locator("figure svg")
+    assert drawn.count() == 3
+    assert all(drawn.nth(k).bounding_box()["height"] > 100 for k in range(3))
+    background, ink = tab.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert (sum(map(int, re.findall(r"\d+", background))) > sum(map(int, re.findall(r"\d+", ink)))) == (
+        scheme == "light"
+    )
+    with tab.expect_download() as download:
+        tab.click("#download")
+    runs = msgspec.json.decode(Path(download.value.path()).read_bytes(), type=list[Run])
+    assert [run.model for run in runs] == ["digits_cnn", "digits_cnn"]
+    tab.keyboard.press("Tab")
+    assert trouble == []
+    context.close()
