@@ -14,6 +14,7 @@ from edgekit.bench.statistics import summarise
 from edgekit.devices.runner_client import run_request
 from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
+from edgekit.devices.upload import Progress
 from edgekit.errors import DeviceBusyError, RunnerError, WrongAnswerError
 from edgekit.runner import SCHEMA
 
@@ -86,7 +87,7 @@ def prepare(
         TransferError, DeviceStorageError, ConnectionLostError, ...: see `Store.push`.
     """
     store = Store(device)
-    store.push(artifact, on_bytes)
+    store.push(artifact, Progress(on_bytes) if on_bytes else None)
     runner = runner_for(device)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)

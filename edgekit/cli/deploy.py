@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli import output
 from edgekit.cli.options import locked, targets_option, wait_option
 from edgekit.cli.output import json_option
+
+if TYPE_CHECKING:
+    from edgekit.deploy import Deployment
 
 
 @click.command("deploy")
@@ -22,20 +26,35 @@ def command(artifact: Path, target: str, folder: Path, wait_s: float, *, as_json
     from edgekit.artifact import open_artifact
     from edgekit.deploy import deploy
     from edgekit.devices import connect, load_target
+    from edgekit.devices.upload import Progress
 
     found = open_artifact(artifact)
-    total = sum(entry.bytes for entry in found.shipped_files())
     with (
         connect(load_target(target, folder)) as device,
         locked(device, "deploy", wait_s),
-        output.transfer_progress() as progress,
+        output.transfer_progress() as bar,
     ):
-        task = progress.add_task(f"{found.title} → {device.target.name}", total=total)
-        result = deploy(device, found, on_bytes=lambda count: progress.advance(task, count))
+        task = bar.add_task(f"{found.title} → {device.target.name}", total=None)
+        progress = Progress(
+            on_bytes=lambda count: bar.advance(task, count),
+            on_plan=lambda plan: bar.reset(task, total=plan.new_bytes),
+        )
+        result = deploy(device, found, progress)
     if as_json:
         output.print_json("deploy", target=device.target.name, deployment=result)
         return
-    sent = "nothing to send: it was there, whole" if result.already_there else f"sent {output.size(result.sent_bytes)}"
     previous = f"; before: {result.previous_id[:12]}" if result.previous_id else ""
     current = f"{found.title} ({found.short_id}) is current on {device.target.name}"
-    output.console().print(f"[green]✓[/] {current}: {sent}, {result.seconds:.2f} s{previous}")
+    output.console().print(f"[green]✓[/] {current}: {_moved(result)}, {result.seconds:.2f} s{previous}")
+
+
+def _moved(result: Deployment) -> str:
+    """What the deployment cost the link, in words."""
+    if result.already_there:
+        return "nothing to send: it was there, whole"
+    parts = [f"sent {output.size(result.sent_bytes)}{', compressed' if result.compressed else ''}"]
+    if result.resumed_bytes:
+        parts.append(f"went on after {output.size(result.resumed_bytes)} of a cut upload")
+    if result.reused_bytes:
+        parts.append(f"took {output.size(result.reused_bytes)} from artifacts there")
+    return ", ".join(parts)

@@ -14,16 +14,19 @@ from edgekit.devices.store import Store
 from edgekit.errors import NothingToRollBackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgekit.artifact import Artifact
     from edgekit.devices import Device
+    from edgekit.devices.upload import Progress
 
 _NONE = Links(None, None)
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """What a deployment or a rollback did. `previous_id` is what `rollback` would return to."""
+    """What a deployment or a rollback did. `previous_id` is what `rollback` would return to.
+
+    Of the artifact's bytes, `reused_bytes` were copied from others on the device, and `resumed_bytes` from what a cut
+    upload had left there; `sent_bytes` went over the link, which is less than the rest if some were `compressed`.
+    """
 
     model: str
     artifact_id: str
@@ -31,9 +34,12 @@ class Deployment(msgspec.Struct, frozen=True):
     sent_bytes: int
     already_there: bool
     seconds: float
+    reused_bytes: int = 0
+    resumed_bytes: int = 0
+    compressed: bool = False
 
 
-def deploy(device: Device, artifact: Artifact, on_bytes: Callable[[int], None] | None = None) -> Deployment:
+def deploy(device: Device, artifact: Artifact, progress: Progress | None = None) -> Deployment:
     """Makes an artifact the current one of its model. If it is already, nothing changes.
 
     Raises:
@@ -44,7 +50,7 @@ def deploy(device: Device, artifact: Artifact, on_bytes: Callable[[int], None] |
     model = artifact.manifest.model
     check_files(artifact)
     with device.lock(f"deploy {artifact.title}"):
-        pushed = Store(device).push(artifact, on_bytes)
+        pushed = Store(device).push(artifact, progress)
         links = read_links(device).get(model, _NONE)
         previous = links.previous
         if links.current != artifact.id:
@@ -57,6 +63,9 @@ def deploy(device: Device, artifact: Artifact, on_bytes: Callable[[int], None] |
         sent_bytes=pushed.sent_bytes,
         already_there=pushed.already_there,
         seconds=time.monotonic() - began,
+        reused_bytes=pushed.reused_bytes,
+        resumed_bytes=pushed.resumed_bytes,
+        compressed=pushed.compressed,
     )
 
 

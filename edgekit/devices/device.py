@@ -84,7 +84,7 @@ class Device:
         """Starts a command whose lines are read while it runs; see `Transport.stream`."""
         return self.transport.stream(argv, idle_timeout_s=idle_timeout_s, step=step)
 
-    def script(self, script: str, *arguments: str, step: str, timeout_s: float = 30) -> bytes:
+    def script(self, script: str, *arguments: str, stdin: bytes = b"", step: str, timeout_s: float = 30) -> bytes:
         """Runs one of `scripts` and gives its stdout.
 
         Raises:
@@ -92,7 +92,7 @@ class Device:
             RemoteCommandError: it failed otherwise.
             DeviceError: see `Transport.run`.
         """
-        done = self.run(["sh", "-c", script, "edgekit", *arguments], timeout_s=timeout_s, step=step)
+        done = self.run(["sh", "-c", script, "edgekit", *arguments], stdin=stdin, timeout_s=timeout_s, step=step)
         if done.code == 0:
             return done.stdout
         said = done.stderr.decode("utf-8", "replace").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ class CutProxy:
     """Forwards 127.0.0.1:port to 127.0.0.1:upstream_port.
 
     cut_after_bytes, freeze_after_bytes: what the client may still send before it happens; None for never.
-    `passed_bytes` counts what the client sent.
+    `passed_bytes` counts what the client sent; `bytes_per_s` is how fast that goes, None for as fast as it can.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -26,6 +27,7 @@ class CutProxy:
         self.cut_after_bytes: int | None = None
         self.freeze_after_bytes: int | None = None
         self.passed_bytes = 0
+        self.bytes_per_s: float | None = None
         self._open: list[socket.socket] = []
         self._frozen = threading.Event()
 
@@ -75,6 +77,8 @@ class CutProxy:
                         return
                 if self._frozen.is_set():
                     return
+                if upwards and self.bytes_per_s is not None:
+                    time.sleep(len(data) / self.bytes_per_s)
                 sink.sendall(data)
         for sock in (source, sink):
             with suppress(OSError):
