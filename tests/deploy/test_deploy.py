@@ -11,6 +11,7 @@ import pytest
 
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, connect
+from edgekit.devices.upload import Progress
 from edgekit.errors import (
     ConnectionLostError,
     CorruptArtifactError,
@@ -206,7 +207,7 @@ def test_ctrl_c_leaves_the_old_one_current_and_the_device_unlocked(device: Devic
 
     deploy(device, versions[0])
     with pytest.raises(KeyboardInterrupt):
-        deploy(device, versions[1], interrupt)
+        deploy(device, versions[1], Progress(interrupt))
     assert current(device) == versions[0].id
     assert not Path(device.path("lock")).exists()
 
