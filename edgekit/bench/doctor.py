@@ -1,11 +1,17 @@
-"""What works on a device, what is missing, and what will distort a measurement there."""
+"""What works on a device, what is missing, and what will distort a measurement there.
+
+Each part is asked for itself: a device without a runner still tells its load and its battery.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from edgekit.bench.distortions import judge
+from edgekit.bench.finding import Finding
+from edgekit.devices.conditions import ask_conditions
+from edgekit.devices.environment import Platform, ask_platform, differing, installed
+from edgekit.devices.lock import holder
 from edgekit.devices.runner_client import device_info, install_remedy
 from edgekit.devices.runners import runner_for
 from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError, RunnerError
@@ -16,20 +22,6 @@ if TYPE_CHECKING:
     from edgekit.devices import Device
 
 MIN_FREE_BYTES = 200_000_000
-BUSY_SHARE = 0.5
-HOT_C = 70.0
-
-
-class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that was looked at. `remedy` is empty where nothing need be done.
-
-    "missing" stops any measurement; "absent" only that of the artifacts that need it.
-    """
-
-    level: Literal["ok", "warning", "missing", "absent"]
-    subject: str
-    what: str
-    remedy: str = ""
 
 
 def examine(device: Device) -> list[Finding]:
@@ -39,25 +31,75 @@ def examine(device: Device) -> list[Finding]:
         ConnectionLostError, RemoteTimeoutError: the link went down.
     """
     findings = [Finding("ok", "connection", f"{device.transport.describe}, store in {device.root}")]
+    conditions = ask_conditions(device)  # first: what follows loads the device itself
+    findings += _looked_at("lock", _lock(device))
+    findings += _looked_at("environment", _environment(device))
+    findings += _looked_at("runner", _runner(device))
+    findings += _looked_at("free space", _disk(device))
+    findings += judge(conditions)
+    return findings
+
+
+def _looked_at(subject: str, part: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings of one part; what stops it is one more."""
     try:
-        runner = runner_for(device)
-        if runner.kind == "python":
-            _need_python(device)
-        info = device_info(device)
+        yield from part
     except (ConnectionLostError, RemoteTimeoutError):
         raise
     except EdgeKitError as error:
-        return [*findings, Finding("missing", "runner", error.what, error.remedy)]
+        yield Finding("missing", subject, error.what, error.remedy)
+
+
+def _lock(device: Device) -> Iterator[Finding]:
+    user = holder(device)
+    if user is None:
+        yield Finding("ok", "lock", "free")
+        return
+    yield Finding(
+        "warning", "lock", user.told,
+        f"Wait (--wait 10m), or ask them. If they are gone for good: edgekit targets unlock {device.target.name}",
+    )  # fmt: skip
+
+
+def _environment(device: Device) -> Iterator[Finding]:
+    """What `edgekit provision` brought, if anything."""
+    found = installed(device)
+    if found is None:
+        return
+    again = f"Run: edgekit provision {device.target.name}"
+    if found.record is None:
+        yield Finding("warning", "environment", "its record is damaged", again)
+        return
+    bad = differing(device, found.record, device.path("env", found.id))
+    if bad:
+        yield Finding("warning", "environment", f"{len(bad)} files are damaged or gone, such as {bad[0]}", again)
+        return
+    made, now = found.record.platform, ask_platform(device)
+    said = f"{', '.join(found.record.runtimes)}, whole, for {made.text}"
+    fits = made.python is None or _fit(made) == _fit(now)
+    yield (
+        Finding("ok", "environment", said)
+        if fits
+        else Finding("warning", "environment", f"made for {made.text}; now it is {now.text}", again)
+    )
+
+
+def _fit(platform: Platform) -> tuple[object, ...]:
+    return platform.system, platform.machine, platform.libc, platform.abi
+
+
+def _runner(device: Device) -> Iterator[Finding]:
+    runner = runner_for(device)
+    if runner.kind == "python":
+        _need_python(device)
+    info = device_info(device)
     values = info["facts"]["values"]
     system = f"{values['os'] or values['kernel']}, {values['machine']}"
     if runner.kind == "native":
-        findings.append(Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}"))
+        yield Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}")
     else:
-        findings.append(Finding("ok", "Python", f"{values['python']}, {system}"))
-    findings.extend(_runtimes(device, info))
-    findings.append(_disk(device))
-    findings.extend(_distortions(values, info["facts"]["missing"]))
-    return findings
+        yield Finding("ok", "Python", f"{values['python']}, {system}")
+    yield from _runtimes(device, info)
 
 
 def _need_python(device: Device) -> None:
@@ -82,41 +124,15 @@ def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("absent", f"runtime {name}", found["reason"])
 
 
-def _disk(device: Device) -> Finding:
+def _disk(device: Device) -> Iterator[Finding]:
     answer = device.run(["df", "-Pk", device.root], step="asking for free space")
     words = answer.stdout.decode(errors="replace").splitlines()[-1:] or [""]
     fields = words[0].split()
     if answer.code != 0 or len(fields) < 4 or not fields[3].isdigit():
-        return Finding("warning", "free space", "the device does not tell")
+        yield Finding("warning", "free space", "the device does not tell")
+        return
     free = int(fields[3]) * 1024
     if free < MIN_FREE_BYTES:
-        return Finding("warning", "free space", f"{free / 1e6:.0f} MB", "Make room, or move `root` in the target.")
-    return Finding("ok", "free space", f"{free / 1e9:.1f} GB")
-
-
-def _distortions(values: dict[str, Any], missing: dict[str, str]) -> Iterator[Finding]:
-    load, cores = values["load_1min"], values["cores"]
-    if load is not None and cores:
-        busy = load / cores
-        text = f"load {load:.2f} on {cores} cores"
-        if busy > BUSY_SHARE:
-            yield Finding("warning", "other load", text, "Stop what else runs there: it will be in the measurement.")
-        else:
-            yield Finding("ok", "other load", text)
-    governor = values["governor"]
-    if governor is None:
-        yield Finding("ok", "frequency governor", f"not exposed ({missing.get('governor', 'unknown')})")
-    elif governor != ["performance"]:
-        yield Finding(
-            "warning", "frequency governor", ", ".join(governor),
-            "Set it to performance: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-        )  # fmt: skip
+        yield Finding("warning", "free space", f"{free / 1e6:.0f} MB", "Make room, or move `root` in the target.")
     else:
-        yield Finding("ok", "frequency governor", "performance")
-    temperatures = values["temperature_c"]
-    if temperatures:
-        hottest = max(temperatures.values())
-        if hottest >= HOT_C:
-            yield Finding("warning", "temperature", f"{hottest:.0f} °C", "Let it cool down: it may be throttled.")
-        else:
-            yield Finding("ok", "temperature", f"{hottest:.0f} °C")
+        yield Finding("ok", "free space", f"{free / 1e9:.1f} GB")

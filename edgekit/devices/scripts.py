@@ -339,6 +339,83 @@ sync -- "$folder" 2>/dev/null || sync
 by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
 """
 
+CONDITIONS = (
+    _HEAD
+    + r"""
+section() { printf '\n== %s\n' "$1"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+read1() { value=; [ -r "$1" ] && { IFS= read -r value || [ -n "$value" ]; } 2>/dev/null < "$1"; }
+section system; uname -s
+section stat; [ -r /proc/stat ] && read1 /proc/stat && echo "$value"
+section vmstat; [ -r /proc/vmstat ] && while read -r key value; do
+  case $key in pswpin|pswpout) echo "$key $value" ;; esac
+done < /proc/vmstat
+section loadavg; cat /proc/loadavg 2>/dev/null || sysctl -n vm.loadavg 2>/dev/null
+section meminfo; cat /proc/meminfo 2>/dev/null
+section online; read1 /sys/devices/system/cpu/online && echo "$value"
+section present; read1 /sys/devices/system/cpu/present && echo "$value"
+section cpus
+for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+  [ -d "$cpu/cpufreq" ] || continue
+  printf '%s' "${cpu##*/cpu}"
+  for name in scaling_governor cpuinfo_max_freq scaling_max_freq scaling_cur_freq; do
+    read1 "$cpu/cpufreq/$name"; printf '|%s' "$value"
+  done
+  echo
+done
+section zones
+for zone in /sys/class/thermal/thermal_zone*; do
+  [ -d "$zone" ] || continue
+  read1 "$zone/type"; printf '%s' "$value"
+  read1 "$zone/temp"; printf '|%s' "$value"
+  for trip in "$zone"/trip_point_*_type; do
+    read1 "$trip"; kind=$value; read1 "${trip%_type}_temp"
+    [ -n "$kind" ] && printf '|%s %s' "$kind" "$value"
+  done
+  echo
+done
+section cooling
+for device in /sys/class/thermal/cooling_device*; do
+  [ -d "$device" ] || continue
+  read1 "$device/type"; printf '%s' "$value"
+  read1 "$device/cur_state"; printf '|%s' "$value"
+  read1 "$device/max_state"; printf '|%s\n' "$value"
+done
+section supplies
+for supply in /sys/class/power_supply/*; do
+  [ -d "$supply" ] || continue
+  for name in type capacity status online; do read1 "$supply/$name"; printf '%s|' "$value"; done
+  echo
+done
+section throttled
+if has vcgencmd; then vcgencmd get_throttled 2>/dev/null
+else read1 /sys/devices/platform/soc/soc:firmware/get_throttled && echo "throttled=0x${value#0x}"; fi
+section nvpmodel; has nvpmodel && nvpmodel -q 2>/dev/null
+if has getprop; then
+  section properties
+  for name in ro.build.type ro.debuggable ro.kernel.qemu ro.boot.qemu; do echo "$name=$(getprop "$name")"; done
+fi
+if has dumpsys; then
+  section battery; dumpsys battery 2>/dev/null
+  section power; dumpsys power 2>/dev/null
+  section thermalservice; dumpsys thermalservice 2>/dev/null
+  section low_power; settings get global low_power 2>/dev/null
+fi
+if has pmset; then
+  section pmset_batt; pmset -g batt 2>/dev/null
+  section pmset_therm; pmset -g therm 2>/dev/null
+fi
+sleep 1
+section stat_after; [ -r /proc/stat ] && read1 /proc/stat && echo "$value"
+section vmstat_after; [ -r /proc/vmstat ] && while read -r key value; do
+  case $key in pswpin|pswpout) echo "$key $value" ;; esac
+done < /proc/vmstat
+exit 0
+"""
+)
+"""Prints sections `== NAME` with what the system says of itself now: /proc, /sys, and the commands of Android, of the
+Raspberry Pi, of the Jetson and of macOS where they are. Takes a second, during which it does nothing: who else did?"""
+
 INTRODUCE = (
     _HEAD
     + r"""
