@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "devices"))  # cut_proxy, for tests of every folder
 
-from adb_network import Adbd, AdbNetwork
+from adb_network import Adbd, AdbNetwork, phone_root
 from cut_proxy import CutProxy
 
 from edgekit.artifact import Accuracy, Artifact, Bindings, FileEntry, Golden, Manifest, Parity, Provenance
@@ -76,6 +76,14 @@ def adb_network() -> Iterator[AdbNetwork]:
 def adbd(adb_network: AdbNetwork) -> Adbd:
     """A real adbd that shows this machine's own files and shell."""
     return adb_network.adbd(15660)
+
+
+@pytest.fixture(scope="session")
+def phone(adb_network: AdbNetwork) -> Adbd:
+    """A real adbd in a root like a phone's, with this environment's Python shown in it."""
+    shown = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sys.path) if Path(path).is_dir()}
+    tops = sorted(path for path in shown if not any(path.is_relative_to(other) for other in shown - {path}))
+    return adb_network.adbd(15670, root=phone_root(), shown=tops)
 
 
 @pytest.fixture

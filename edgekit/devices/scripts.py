@@ -574,12 +574,14 @@ watcher=$!
 exec 3<&-
 wait "$child"
 code=$?
-kill "$watcher" 2>/dev/null
+exec 2>/dev/null
+kill -9 "$watcher"
 exit "$code"
 """
 """$1... a command. Runs it, and ends it when standard input does: when our channel or the link closes.
 
 sshd and adbd leave commands without a terminal alone when their connection dies. A runner that hangs would heat the
 device forever. Who waits for the end of input is the shell itself: a `cat` would outlive the shell that started it and
-hold standard input, which for adbd is the same socket as standard output, so that the command would never end.
+hold standard input, which for adbd is the same socket as standard output, so that the command would never end. It is
+killed outright: mksh catches SIGTERM and loses it if it is about to wait. What the shell says of that is dropped.
 """

@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _PACKAGES = ("adbd", "libstdc++6", "mksh", "toybox")
+_PYTHON_NEEDS = ("libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libsqlite3-0", "libssl3t64", "zlib1g")
+"""What a Python that is shown in the root finds no copy of among its own files."""
 TOYBOX = """
 basename cat chgrp chmod chown cksum cmp cp cut date dd df dirname du echo env expr false file find getconf grep
 head hostname id kill ln ls md5sum mkdir mktemp mv nice nl nproc od paste pgrep pidof printenv printf ps pwd readlink
@@ -75,7 +78,7 @@ def phone_root() -> Path:
     """A root like a phone's: mksh as `sh`, toybox for everything else, `getprop`, and adbd."""
     links = {f"system/bin/{name}": "/usr/bin/toybox" for name in TOYBOX.split()}
     links |= {"system/bin/sh": "/usr/bin/mksh", "usr/bin/sh": "mksh"}
-    return debian_root(_PACKAGES, files={"system/bin/getprop": _GETPROP}, links=links)
+    return debian_root((*_PACKAGES, *_PYTHON_NEEDS), files={"system/bin/getprop": _GETPROP}, links=links)
 
 
 class Adbd:
@@ -95,9 +98,14 @@ class Adbd:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Starts it and waits until it listens."""
         self._process = self._network.popen(self._argv, env=self._environment)
+        self._network.started.append(self)
         deadline = time.monotonic() + _START_S
         while not self._network.listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -135,6 +143,7 @@ class AdbNetwork:
         self.environment = {"ADB_SERVER_SOCKET": self.socket, "HOME": str(self.folder)}
         self._output = (self.folder / "log").open("wb")
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.started: list[Adbd] = []
         self._holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self.enter = ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
         """Put before an argv, it runs that in the namespace."""
@@ -216,6 +225,10 @@ class AdbNetwork:
         chroot = str(shutil.which("chroot"))
         argv = ["unshare", "--mount", "sh", "-c", _PHONE, "sh", str(root), str(mount), disk, chroot, *map(str, shown)]
         return Adbd(self, port, argv, {"PATH": os.environ["PATH"]})
+
+    def fake(self, port: int, mode: str) -> Adbd:
+        """Starts a device that misbehaves; see `fake_adbd`."""
+        return Adbd(self, port, [sys.executable, str(Path(__file__).with_name("fake_adbd.py")), str(port), mode], {})
 
     def listens(self, port: int) -> bool:
         """Whether anything listens on a port of the namespace's loopback."""

@@ -1,6 +1,7 @@
 """The shells and tools that devices have, each as a folder that can be the whole PATH of a test.
 
     coreutils    dash and GNU coreutils, and of them only what `scripts` says that it needs
+    bash         the same tools under bash: Fedora, and macOS's shell
     busybox      its own shell and applets: routers, Yocto and Alpine
     toybox       mksh and toybox: Android
     old-toybox   the same without what older Android lacks: `mv -T` and `sync FILE`
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COREUTILS = ["mkdir", "mv", "rm", "ln", "cat", "sync", "df", "date", "find", "chmod", "rmdir", "readlink", "sleep"]
-BOXES = ("coreutils", "busybox", "toybox", "old-toybox")
+BOXES = ("coreutils", "bash", "busybox", "toybox", "old-toybox")
 _REFUSING_MV = """#!/bin/mksh
 for argument do case $argument in
   --) break ;;
@@ -41,8 +42,8 @@ def make_box(name: str, folder: Path) -> Path:
         RuntimeError: a program that it is made of is not installed.
     """
     folder.mkdir()
-    if name == "coreutils":
-        _link(folder, "sh", "dash")
+    if name in ("coreutils", "bash"):
+        _link(folder, "sh", "bash" if name == "bash" else "dash")
         for command in (*COREUTILS, "sha256sum"):
             _link(folder, command, command)
     elif name == "busybox":

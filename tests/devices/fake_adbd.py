@@ -40,9 +40,7 @@ class FakeAdbd:
             payload = self._receive(length)
             if self._mode == "silent":
                 continue
-            if command == _word(b"CNXN") and self._mode == "unauthorized":
-                self._send(b"AUTH", _TOKEN, 0, os.urandom(20))
-            elif command == _word(b"AUTH"):
+            if (command == _word(b"CNXN") and self._mode == "unauthorized") or command == _word(b"AUTH"):
                 self._send(b"AUTH", _TOKEN, 0, os.urandom(20))
             elif command == _word(b"CNXN"):
                 features = "cmd" if self._mode == "old" else "shell_v2,cmd"
@@ -56,12 +54,12 @@ class FakeAdbd:
                 self._send(b"OKAY", second, first, b"")
 
     def _shell(self, stream: int, command: str) -> None:
-        done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True)
-        packets = b"".join(
-            struct.pack("<BI", kind, len(data)) + data
-            for kind, data in ((1, done.stdout), (2, done.stderr), (3, bytes([done.returncode & 255])))
-            if data
-        )
+        pipe = subprocess.PIPE  # of stdin too, and never closed: its end would be the end of the command
+        process = subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = ((1, process.stdout.read()), (2, process.stderr.read()), (3, bytes([process.wait() & 255])))
+        packets = b"".join(struct.pack("<BI", kind, len(data)) + data for kind, data in said if data)
         self._send(b"WRTE", stream, stream, packets)
 
     def _receive(self, count: int) -> bytes:

@@ -48,7 +48,7 @@ def test_the_box_is_what_it_says(box: str) -> None:
     shell = subprocess.run(["sh", "-c", 'echo "$KSH_VERSION"'], capture_output=True, text=True).stdout
     tool = Path(str(shutil.which("mv"))).resolve().name
     assert ("MIRBSD" in shell) == ("toybox" in box)
-    assert tool == {"coreutils": "mv", "busybox": "busybox", "toybox": "toybox", "old-toybox": "mv"}[box]
+    assert tool == {"coreutils": "mv", "bash": "mv", "busybox": "busybox", "toybox": "toybox", "old-toybox": "mv"}[box]
     assert subprocess.run(["sh", "-c", "command -v python3 || command -v perl"], capture_output=True).returncode != 0
 
 
@@ -165,6 +165,14 @@ def test_a_watched_command_ends_by_itself_and_nothing_holds_its_output(box: str)
     process, sock = watched("/no/such/program")
     assert b"/no/such/program" in until_closed(sock)
     assert process.wait(5) == 127
+
+
+def test_a_watched_command_that_is_done_at_once_is_done(box: str) -> None:
+    """Before whoever waits for the end of its input has begun to."""
+    for _ in range(20):
+        process, sock = watched("true")
+        assert until_closed(sock) == b""
+        assert process.wait(5) == 0
 
 
 @pytest.mark.parametrize("how", ["obeys", "ignores"])
