@@ -23,9 +23,10 @@ from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec, is_model_name
 
-SCHEMA = 2
-READS = (1, 2)
-"""1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty."""
+SCHEMA = 3
+READS = (1, 2, 3)
+"""1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty.
+2: nothing varies, so without `varies` of tensors and `sizes` of parity and golden, which are empty likewise."""
 MANIFEST = "manifest.json"
 
 
@@ -50,22 +51,32 @@ class OutputParity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top1_agreement: float | None
 
 
+class SizeParity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same at other than the nominal sizes of the dimensions that vary: `sizes` by name, one row an output."""
+
+    sizes: dict[str, int]
+    outputs: tuple[OutputParity, ...]
+
+
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How closely the artifact computes what its source computes.
 
     `data` says what was held out; `min_snr_db` is the precision's floor: an artifact below it is not published;
-    `proved_by` is what computed the answers: the format's runtime and its version, or what stood in for it.
+    `proved_by` is what computed the answers: the format's runtime and its version, or what stood in for it. `outputs`
+    are at the nominal sizes, `sizes` at others, where dimensions vary; the floor holds at each.
     """
 
     data: str
     min_snr_db: float
     outputs: tuple[OutputParity, ...]
     proved_by: str = ""
+    sizes: tuple[SizeParity, ...] = ()
 
     @property
     def worst_snr_db(self) -> float | None:
-        """The lowest SNR of all outputs; None where all are equal to the bit."""
-        return min((o.snr_db for o in self.outputs if o.snr_db is not None), default=None)
+        """The lowest SNR of all outputs at all sizes; None where all are equal to the bit."""
+        rows = [*self.outputs, *(output for size in self.sizes for output in size.outputs)]
+        return min((o.snr_db for o in rows if o.snr_db is not None), default=None)
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,14 +98,31 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.source - self.artifact if self.higher_is_better else self.artifact - self.source
 
 
+class GoldenSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Golden files at other than the nominal sizes of the dimensions that vary."""
+
+    sizes: dict[str, int]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source_outputs: tuple[str, ...]
+
+
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Inputs and answers that travel along. A device must answer `outputs` with at least `min_snr_db`."""
+    """Inputs and answers that travel along. A device must answer `outputs` with at least `min_snr_db`, and those of
+    `sizes` likewise."""
 
     samples: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source_outputs: tuple[str, ...]
     min_snr_db: float
+    sizes: tuple[GoldenSize, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of its files, at all sizes."""
+        every: tuple[Golden | GoldenSize, ...] = (self, *self.sizes)
+        return tuple(name for one in every for name in (*one.inputs, *one.outputs, *one.source_outputs))
 
 
 class Bindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -251,8 +279,7 @@ def _refuse_strange_names(manifest: Manifest, where: str) -> None:
         raise ArtifactError(
             f"{where} names the model {manifest.model!r}, which is no name for a folder.", remedy=remedy
         )
-    golden = manifest.golden
-    used = (manifest.payload, *golden.inputs, *golden.outputs, *golden.source_outputs)
+    used = (manifest.payload, *manifest.golden.files)
     listed = [file.path for file in manifest.files]
     for path in (*listed, *used):
         if path.startswith("/") or ".." in path.split("/") or "\0" in path:

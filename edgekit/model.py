@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgekit.dimensions import dimensions
 from edgekit.errors import ModelError
 from edgekit.specs import is_model_name
 
@@ -59,7 +60,8 @@ class Model:
         name: identifies the model on devices and in results: letters, digits, `_`, `-`, `.`.
         source: which loader understands what `build` returns (entry-point group `edgekit.sources`).
         build: returns the trained model, ready for inference, such as a `torch.nn.Module` in eval mode.
-        inputs: every input, in the order of the model's arguments.
+        inputs: every input, in the order of the model's arguments. A `Dim` in a shape is an axis that varies
+            (`edgekit.dimensions`); data have its nominal size.
         outputs: names of the outputs in their order; shapes and dtypes are found by running the model.
         calibration: representative inputs by name, for static quantization and for the drift reference.
         evaluation: held-out data for the metric and for parity; without it the last fifth of the calibration data is
@@ -95,6 +97,7 @@ class Model:
             raise ModelError(
                 f"Model {self.name!r} declares the inputs {names}.", remedy="Give each of its inputs one name."
             )
+        dimensions(self.inputs)
         if self.metric is not None and self.evaluation is None:
             raise ModelError(
                 f"Model {self.name!r} has a metric but no evaluation data.",

@@ -2,7 +2,8 @@
 
 A shape is the whole shape as the artifact takes it, batch axis included. Data sets put one more axis in front: an
 array of *n* samples for a tensor of shape `(1, 28, 28)` is `(n, 1, 28, 28)`; because almost every model has a batch
-axis of 1, `(n, 28, 28)` is understood as well (`stack_samples`).
+axis of 1, `(n, 28, 28)` is understood as well (`stack_samples`). An axis may vary between bounds: its size in `shape`
+is then the nominal one, which data have (`edgekit.dimensions`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgekit.dimensions import Axis, Dim
 from edgekit.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,15 +44,23 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One input or output: its name, shape, dtype and, where it matters, layout (such as "NCHW")."""
+    """One input or output: its name, shape, dtype and, where it matters, layout (such as "NCHW").
+
+    A `Dim` in the shape makes its axis one that varies: `shape` keeps its nominal size, `varies` gets its bounds.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
     layout: str | None = None
     quantization: Quantization | None = None
+    varies: tuple[Axis, ...] = ()
 
     def __post_init__(self) -> None:
+        declared = [Axis(i, d.name, d.min, d.max) for i, d in enumerate(self.shape) if isinstance(d, Dim)]
+        if declared:
+            msgspec.structs.force_setattr(self, "varies", (*self.varies, *declared))
+            msgspec.structs.force_setattr(self, "shape", tuple(map(int, self.shape)))
         if self.dtype not in DTYPES:
             raise DataError(
                 f"Tensor {self.name!r} has dtype {self.dtype!r}.", remedy=f"Use one of {', '.join(DTYPES)}."
@@ -59,10 +69,19 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise DataError(
                 f"Tensor {self.name!r} has shape {self.shape}.", remedy="Every axis needs a size of 1 or more."
             )
+        for axis in self.varies:
+            if not 0 <= axis.axis < len(self.shape) or not axis.min <= self.shape[axis.axis] <= axis.max:
+                raise DataError(
+                    f"Tensor {self.name!r} of shape {self.shape} varies as {axis}.",
+                    remedy="Name an axis of the shape, and bounds that hold its nominal size.",
+                )
 
     def describe(self) -> str:
-        """For messages and tables: `float32[1, 28, 28]`."""
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+        """For messages and tables: `float32[1, 28, 28]`, `int64[1, length 8..128]`."""
+        shown = list(map(str, self.shape))
+        for axis in self.varies:
+            shown[axis.axis] = f"{axis.name} {axis.min}..{axis.max}"
+        return f"{self.dtype}[{', '.join(shown)}]"
 
 
 def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarray:

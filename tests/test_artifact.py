@@ -106,9 +106,10 @@ def test_a_model_name_that_leaves_the_folder(make_artifact: Make, name: str) -> 
 
 
 def test_the_first_schema_is_read(make_artifact: Make) -> None:
-    """What schema 2 added is taken as empty."""
+    """What schemas 2 and 3 added is taken as empty."""
 
     def change(manifest: dict[str, Any]) -> None:
+        without_sizes(manifest)
         manifest["schema"] = 1
         for name in ("notes", "budget"):
             manifest.pop(name)
@@ -117,6 +118,34 @@ def test_the_first_schema_is_read(make_artifact: Make) -> None:
 
     old = read_manifest(changed(make_artifact(), change), where="it")
     assert (old.notes, old.budget, old.parity.proved_by, old.provenance.route) == ((), None, "", "")
+
+
+def without_sizes(manifest: dict[str, Any]) -> None:
+    """As schema 2 had it."""
+    manifest["schema"] = 2
+    for tensor in (*manifest["inputs"], *manifest["outputs"]):
+        tensor.pop("varies")
+    manifest["parity"].pop("sizes")
+    manifest["golden"].pop("sizes")
+
+
+def test_the_second_schema_is_read(make_artifact: Make) -> None:
+    """What schema 3 added is taken as empty: nothing varies."""
+    old = read_manifest(changed(make_artifact(), without_sizes), where="it")
+    assert (old.schema, old.golden.sizes, old.parity.sizes) == (2, (), ())
+    assert not any(spec.varies for spec in (*old.inputs, *old.outputs))
+
+
+def test_golden_files_of_other_sizes_are_listed_too(make_artifact: Make) -> None:
+    def change(manifest: dict[str, Any], file: str) -> None:
+        size = {"sizes": {"length": 8}, "inputs": [file], "outputs": [], "source_outputs": []}
+        manifest["golden"]["sizes"] = [size]
+
+    listed = make_artifact().manifest.golden.inputs[0]
+    read_manifest(changed(make_artifact(), lambda m: change(m, listed)), where="it")
+    for file, says in (("golden/size-0/input-0.npy", "does not list"), ("../x.npy", "outside of the artifact")):
+        with pytest.raises(ArtifactError, match=says):
+            read_manifest(changed(make_artifact(), lambda m, f=file: change(m, f)), where="it")
 
 
 def test_files_in_use_are_listed(make_artifact: Make) -> None:
@@ -129,7 +158,7 @@ def test_files_in_use_are_listed(make_artifact: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=3), "schema 3.*upgrade"),
+        (lambda m: m.update(schema=4), "schema 4.*upgrade"),
         (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.pop("golden"), "golden"),

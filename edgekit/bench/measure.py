@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import OutputParity
+import msgspec
+
+from edgekit.artifact import OutputParity, SizeParity
 from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
 from edgekit.bench.samples import Samples, pack
 from edgekit.bench.statistics import summarise
@@ -21,7 +23,7 @@ from edgekit.runner import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgekit.artifact import Artifact
+    from edgekit.artifact import Artifact, GoldenSize
     from edgekit.devices import Device
     from edgekit.devices.runners import Runner
 
@@ -179,8 +181,36 @@ def golden_request(artifact: Artifact, path: str) -> Event:
             "inputs": list(manifest.golden.inputs),
             "outputs": list(manifest.golden.outputs),
             "min_snr_db": manifest.golden.min_snr_db,
+            **({"sizes": [_golden_size(size) for size in manifest.golden.sizes]} if manifest.golden.sizes else {}),
         },
     }
+
+
+def _golden_size(size: GoldenSize) -> Event:
+    return {"sizes": size.sizes, "inputs": list(size.inputs), "outputs": list(size.outputs)}
+
+
+def check_every_size(artifact: Artifact, golden: Event, where: str) -> tuple[SizeParity, ...]:
+    """What the golden check gave at the other sizes of an artifact whose dimensions vary.
+
+    Raises:
+        RunnerError: the runner left some out, as one from before there were any would.
+    """
+    wanted = [size.sizes for size in artifact.manifest.golden.sizes]
+    found = golden.get("sizes", [])
+    if [size["sizes"] for size in found] != wanted:
+        raise RunnerError(
+            f"The runner on {where} checked the golden answers of {artifact.title} at {len(found)} of "
+            f"{len(wanted)} further sizes.",
+            remedy="Fix the sizes with --shape when the model is converted, or use EdgeKit's Python runner there.",
+        )
+    names = [spec.name for spec in artifact.manifest.outputs]
+    return tuple(
+        SizeParity(
+            size["sizes"], tuple(OutputParity(output=n, **o) for n, o in zip(names, size["outputs"], strict=True))
+        )
+        for size in found
+    )
 
 
 def bench_request(device: Device, artifact: Artifact, path: str, threads: int) -> Event:
@@ -203,9 +233,13 @@ def _facts(event: Event) -> Facts:
 
 def _check_answers(device: Device, artifact: Artifact, by_name: dict[str, Event]) -> None:
     golden = by_name.get("golden")
-    if golden is None or golden["passed"]:
+    if golden is None:
         return
-    found = [o["snr_db"] for o in golden["outputs"] if o["snr_db"] is not None]
+    others = check_every_size(artifact, golden, device.target.name)
+    if golden["passed"]:
+        return
+    every = [*golden["outputs"], *(msgspec.structs.asdict(o) for size in others for o in size.outputs)]
+    found = [o["snr_db"] for o in every if o["snr_db"] is not None]
     said = f"an SNR of {min(found):.1f} dB" if found else "answers that are not finite, or no signal"
     raise WrongAnswerError(
         f"{artifact.title} gives wrong answers on {device.target.name}: {said} against the host's on "

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit.artifact import OutputParity, check_files
-from edgekit.bench.measure import golden_request
+from edgekit.artifact import OutputParity, SizeParity, check_files
+from edgekit.bench.measure import check_every_size, golden_request
 from edgekit.devices.runner_client import run_request
 
 if TYPE_CHECKING:
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the golden check gave: `passed` if every output reaches `min_snr_db`."""
+    """What the golden check gave: `passed` if every output reaches `min_snr_db`, at every size."""
 
     passed: bool
     min_snr_db: float
     outputs: tuple[OutputParity, ...]
     package: str
     version: str | None
+    sizes: tuple[SizeParity, ...] = ()
 
 
 def verify(device: Device, artifact: Artifact) -> Verification:
@@ -44,4 +45,5 @@ def verify(device: Device, artifact: Artifact) -> Verification:
         outputs=tuple(OutputParity(output=n, **o) for n, o in zip(names, golden["outputs"], strict=True)),
         package=runtime["package"],
         version=runtime["version"],
+        sizes=check_every_size(artifact, golden, device.target.name),
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 from edgekit.cli import output
 from edgekit.cli.options import locked, runner_option, targets_option, wait_option, with_runner
 from edgekit.cli.output import json_option
+from edgekit.dimensions import dimensions, told
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -191,6 +192,10 @@ def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
     machine = f"{facts['cpu_model'] or facts['machine']}, {facts['cores']} cores, {facts['os'] or facts['kernel']}"
     runtime = f"{context.package} {context.version or ''}".strip()
     out.print(f"[dim]{machine}, {runtime}; {len(runs[0][1].blocks)} processes a row[/]")
+    for artifact in {a.title: a for a, _, _ in runs}.values():
+        if dims := dimensions(artifact.manifest.inputs):
+            bounds = ", ".join(f"{name} {dim.min}..{dim.max}" for name, dim in dims.items())
+            out.print(f"{artifact.title} takes {bounds}; measured at {told(dims)}, its nominal size", style="dim")
     if any(run.summary.p99.value_ns is None for _, run, _ in runs):
         out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
     if any(not run.steady for _, run, _ in runs):

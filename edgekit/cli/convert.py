@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from edgekit.convert import Outcome
+    from edgekit.dimensions import Range
 
 
 @click.command("convert")
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     "shapes",
     multiple=True,
     metavar="NAME=1,3,224,224",
-    help="Fixes the shape of an input that a model file leaves open.",
+    help="Fixes the shape of an input that a model file leaves open; or lets it vary: NAME=1,8..128, nominally 48: "
+    "NAME=1,8..128@48.",
 )
 @click.option(
     "--max-drop",
@@ -129,14 +131,19 @@ def command(
         ctx.exit(EXIT_FAILED_CHECK if all(isinstance(e, ParityError) for e in errors) else EXIT_ERROR)
 
 
-def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+def _parse_shape(text: str) -> tuple[str, tuple[int | Range, ...]]:
+    from edgekit.dimensions import parse_size
+
     name, _, sizes = text.rpartition("=")
     try:
-        shape = tuple(int(size) for size in sizes.split(","))
+        shape = tuple(parse_size(size) for size in sizes.split(","))
     except ValueError:
-        shape = (0,)
-    if not name or min(shape) < 1:
-        raise click.BadParameter(f"{text!r} is no shape: write NAME=1,3,224,224.", param_hint="--shape")
+        shape = ()
+    if not name or not shape or any(isinstance(size, int) and size < 1 for size in shape):
+        raise click.BadParameter(
+            f"{text!r} is no shape: write NAME=1,3,224,224, or NAME=1,8..128 for an axis that varies.",
+            param_hint="--shape",
+        )
     return name, shape
 
 

@@ -12,10 +12,14 @@ import msgspec
 from edgekit.artifact import Build, Cost
 from edgekit.cli import output
 from edgekit.cli.output import json_option
+from edgekit.dimensions import dimensions, told
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Budget
+    from collections.abc import Sequence
+
+    from edgekit.artifact import Budget, SizeParity
     from edgekit.recipe import Recipe
+    from edgekit.specs import TensorSpec
 
 
 @click.command("inspect")
@@ -41,7 +45,9 @@ def command(artifact: Path, *, as_json: bool) -> None:
         *[["input", f"{spec.name} {spec.describe()} {spec.layout or ''}".strip()] for spec in manifest.inputs],
         *[["output", f"{spec.name} {spec.describe()} {spec.layout or ''}".strip()] for spec in manifest.outputs],
         ["tensors stored", ", ".join(f"{count} × {dtype}" for dtype, count in manifest.stored_dtypes.items())],
+        *([["sizes", _nominal(manifest.inputs)]] if any(spec.varies for spec in manifest.inputs) else []),
         ["parity", f"{output.decibel(parity.worst_snr_db, exact=True)} over {parity.data}"],
+        *[[f"at {told(size.sizes)}", _worst(size)] for size in parity.sizes],
         ["proved by", parity.proved_by or "–"],
         [accuracy.metric or "metric", score if accuracy.metric else f"– ({accuracy.because})"],
         ["golden", f"{manifest.golden.samples} samples; a device must reach {manifest.golden.min_snr_db:g} dB"],
@@ -56,6 +62,16 @@ def command(artifact: Path, *, as_json: bool) -> None:
         *([["licence", made.licence]] if made.licence else []),
     ]
     output.print_table(found.title, ["field", "value"], rows)
+
+
+def _nominal(inputs: Sequence[TensorSpec]) -> str:
+    dims = dimensions(inputs)
+    return f"{told(dims)} nominally: what data have and benchmarks take"
+
+
+def _worst(size: SizeParity) -> str:
+    found = [o.snr_db for o in size.outputs if o.snr_db is not None]
+    return f"{output.decibel(min(found, default=None), exact=True)} over {size.outputs[0].samples} samples"
 
 
 def _options(recipe: Recipe) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from edgekit.cli import output
 from edgekit.cli.options import runner_option, with_runner
 from edgekit.cli.output import json_option
+from edgekit.dimensions import told
 from edgekit.errors import EXIT_FAILED_CHECK
 
 
@@ -32,12 +33,15 @@ def command(ctx: click.Context, artifact: Path, runner: str | None, *, as_json: 
     else:
         rows = [
             [
-                o.output,
+                f"{o.output} at {told(sizes)}" if sizes else o.output,
                 output.decibel(o.snr_db, exact=o.exact),
                 "–" if o.max_abs_error is None else f"{o.max_abs_error:.2g}",
                 Text("same", "green") if result.passed else Text("differs", "bold red"),
             ]
-            for o in result.outputs
+            for o, sizes in [
+                *((o, {}) for o in result.outputs),
+                *((o, size.sizes) for size in result.sizes for o in size.outputs),
+            ]
         ]
         runtime = f"{result.package} {result.version or ''}".strip()
         title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {runtime}"

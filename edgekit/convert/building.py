@@ -22,9 +22,10 @@ from edgekit.artifact import Artifact, Budget, Cost
 from edgekit.convert.cache import Cache, Shared
 from edgekit.convert.formats import Explanation, Format
 from edgekit.convert.memory import SHARE, available_bytes
+from edgekit.convert.routes import format_of, refuse_varying, route
 from edgekit.convert.steps import COST, EXPLANATION, EXPORTED, SENSITIVITY, Job, read_facts
 from edgekit.convert.workers import Workers
-from edgekit.errors import DataError, RecipeError
+from edgekit.errors import DataError
 from edgekit.files import cache_folder, digest_of, digest_of_tree, sha256_of
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Builder:
         source = self._step(
             "source", self._source_key, self._job, self._ref.source, environment.get(self._source.exports[0])
         )
+        refuse_varying(self._source, self._ref.name, recipe, read_facts(source).inputs)
         job = msgspec.structs.replace(
             self._job, recipe=recipe, format=form.name, kind=kind, source_folder=str(source),
             exported_folder=str(source / EXPORTED),
@@ -201,34 +203,11 @@ class Builder:
         return msgspec.json.decode((folder / SENSITIVITY).read_bytes(), type=Sensitivity)
 
 
-def format_of(recipe: Recipe) -> Format:
-    """The recipe's format."""
-    form: Format = plugins.load("format", recipe.format)()
-    return form
-
-
-def route(source: Source | type[Source], form: Format) -> str:
-    """The kind of export that a format reads from a source: of those that it accepts, the one that it likes best."""
-    for kind in form.accepts:
-        if kind in source.exports:
-            return kind
-    reached = [
-        name for name in plugins.names("format") if set(plugins.load("format", name).accepts) & set(source.exports)
-    ]
-    raise RecipeError(
-        f"The format {form.name} has no route from a {source.name} model: it reads {', '.join(form.accepts)}, and "
-        f"{source.name} models are exported as {', '.join(source.exports)}.",
-        remedy=f"Formats that take {source.name} models: {', '.join(reached)}."
-        if reached
-        else "Give the model in another form.",
-    )
-
-
 @cache
 def _code_sha256() -> str:
     """Of the code that takes part in every conversion; plugins are hashed one by one, with the `parts` they name."""
     package = Path(__file__).parent
     modules = [*package.glob("*.py"), *(package.parent / "runner").glob("*.py")]
     bases = [package / "formats" / "base.py", package / "sources" / "base.py"]
-    nouns = [package.parent / f"{noun}.py" for noun in ("model", "specs", "artifact", "recipe")]
+    nouns = [package.parent / f"{noun}.py" for noun in ("model", "specs", "dimensions", "artifact", "recipe")]
     return digest_of_tree([*sorted(modules), *bases, *nouns])

@@ -17,9 +17,10 @@ import msgspec
 from edgekit import plugins
 from edgekit.artifact import Artifact, Budget, LayerSensitivity, Trial, open_artifact
 from edgekit.convert.budget import parse_max_drop
-from edgekit.convert.building import Bounds, Builder, format_of, route
+from edgekit.convert.building import Bounds, Builder
 from edgekit.convert.cache import copy_whole
 from edgekit.convert.formats import KEEP, Explanation, Format
+from edgekit.convert.routes import format_of, route
 from edgekit.errors import ConversionError, DataError, EdgeKitError, ParityError, RecipeError
 from edgekit.files import point_to
 

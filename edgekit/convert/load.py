@@ -16,15 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgekit import plugins
 from edgekit.errors import ModelError
 from edgekit.files import digest_of, digest_of_tree
 from edgekit.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from edgekit.convert.sources import Source
+    from edgekit.convert.sources.base import Shapes
 
 MODELS_FOLDER = Path("models")
 
@@ -41,7 +44,7 @@ class ModelRef:
         depends_on: distributions whose version belongs to it.
         executes: what loading it executes, for the user to read; empty if nothing.
         calibration: an `.npz` file given on the command line.
-        shapes: by input, the shape at which a file's dynamic axes are fixed.
+        shapes: by input, the shape at which dynamic axes are fixed, or ranges in which they vary.
     """
 
     name: str
@@ -52,13 +55,12 @@ class ModelRef:
     executes: str
     trust: bool
     calibration: Path | None = None
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
 
     def sha256(self) -> str:
         """One hash over all that the model is made from, calibration data aside."""
-        return digest_of(
-            [self.source, digest_of_tree(self.files), plugins.versions(self.depends_on), dict(self.shapes)]
-        )
+        shapes = msgspec.to_builtins(dict(self.shapes))
+        return digest_of([self.source, digest_of_tree(self.files), plugins.versions(self.depends_on), shapes])
 
 
 def find_model(
@@ -66,7 +68,7 @@ def find_model(
     *,
     calibration: Path | None = None,
     trust: bool = False,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Shapes | None = None,
     announce: Callable[[str], None] = lambda _executes: None,
 ) -> ModelRef:
     """Finds the model that `text` names: a folder with a `model.py`, a name in `models/`, or a model file.
@@ -75,7 +77,8 @@ def find_model(
         text: what the user wrote.
         calibration: an `.npz` file.
         trust: whether a file may execute code that it brings along.
-        shapes: by input, the shape at which a file's dynamic axes are fixed.
+        shapes: by input, the shape at which a file's dynamic axes are fixed, or ranges in which they vary; for a
+            folder, sizes of dimensions that vary.
         announce: told what loading the model executes, before it does.
 
     Raises:
@@ -86,11 +89,7 @@ def find_model(
     if not path.exists() and (MODELS_FOLDER / text / "model.py").is_file():
         path = MODELS_FOLDER / text
     if path.is_dir() and (is_model_folder(path) or _kind_of(path) is None):
-        if shapes:
-            raise ModelError(
-                f"{path} declares its shapes in model.py; --shape is for model files.", remedy="Change its inputs."
-            )
-        return _folder(path.resolve(), calibration, announce, trust=trust)
+        return _folder(path.resolve(), calibration, announce, trust=trust, shapes=shapes or {})
     if path.exists():
         return _file(path.resolve(), calibration, announce, trust=trust, shapes=shapes or {})
     known = sorted(p.parent.name for p in MODELS_FOLDER.glob("*/model.py"))
@@ -100,12 +99,20 @@ def find_model(
     raise ModelError(f"There is no model {text!r}.", remedy=hint + listed)
 
 
-def _folder(path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool) -> ModelRef:
+def _folder(
+    path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool, shapes: Shapes
+) -> ModelRef:
     if not (path / "model.py").is_file():
         raise ModelError(f"{path} has no model.py.", remedy="docs/models.md shows one; a .pt2 file needs none.")
     executes = f"executes {path / 'model.py'}"
     announce(executes)
     model = import_model(path)
+    if shapes and not any(spec.varies for spec in model.inputs):
+        raise ModelError(
+            f"{path} declares its shapes in model.py, all of them fixed; --shape is for model files, and for "
+            "dimensions that vary.",
+            remedy="Change its inputs.",
+        )
     return ModelRef(
         name=model.name,
         path=path,
@@ -118,6 +125,7 @@ def _folder(path: Path, calibration: Path | None, announce: Callable[[str], None
         executes=executes,
         trust=trust,
         calibration=calibration.resolve() if calibration else None,
+        shapes=dict(shapes),
     )
 
 
@@ -147,9 +155,8 @@ def _kind_of(path: Path) -> str | None:
 
 
 def _file(
-    path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool,
-    shapes: Mapping[str, tuple[int, ...]],
-) -> ModelRef:  # fmt: skip
+    path: Path, calibration: Path | None, announce: Callable[[str], None], *, trust: bool, shapes: Shapes
+) -> ModelRef:
     kind = _kind_of(path)
     if kind is None:
         suffixes = sorted(s for name in plugins.names("source") for s in plugins.load("source", name).suffixes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from edgekit.convert.steps import (
     EXPORTED,
     HELD_OUT,
     REFERENCE,
+    SIZES,
     SOURCE_JSON,
     TARGETS,
     Job,
@@ -24,7 +26,8 @@ from edgekit.convert.steps import (
     read_facts,
     save_arrays,
 )
-from edgekit.errors import DataError, ModelError
+from edgekit.dimensions import dimensions, resized, sizes_to_prove, told, varying_outputs
+from edgekit.errors import DataError, ModelError, first_line
 from edgekit.files import digest_of, sha256_of
 from edgekit.specs import TensorSpec, stack_all
 
@@ -34,9 +37,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.convert.sources import Source
+    from edgekit.convert.sources.base import Reference
     from edgekit.model import Arrays, Model
 
 RANDOM_SAMPLES = 16
+SIZE_SAMPLES = 8
+"""Samples at each of the other sizes, where dimensions vary."""
 SEED = 20261124
 
 
@@ -54,11 +60,17 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     stage("loading")
     opened = work / "opened"
     if is_model_folder(path):
-        model = import_model(path)
+        model = _fixed(import_model(path), job)
     else:
         model = kind.open_file(_inspected_copy(kind, path, opened, job), job.model_name, str(path), job.shapes)
     calibration = _calibration(model, job.calibration)
     held_out, targets, said, calibration = _hold_out(model, calibration)
+    if dimensions(model.inputs) and kind.exports[0] not in kind.varies:
+        raise ModelError(
+            f"The inputs of {kind.name} models have fixed sizes, and {model.name!r} declares "
+            f"{', '.join(spec.name + ' ' + spec.describe() for spec in model.inputs if spec.varies)}.",
+            remedy="Give sizes without bounds.",
+        )
 
     stage("exporting")
     exported = work / EXPORTED
@@ -67,9 +79,15 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     reference = kind.export(model, [array[0] for array in inputs], exported)
     stage("reference")
     outputs = _run(reference, inputs, model)
+    others = _at_other_sizes(reference, inputs, model, work)
     specs = tuple(
-        TensorSpec(name, tuple(array.shape[1:]), str(array.dtype))
-        for name, array in zip(model.outputs, outputs, strict=True)
+        TensorSpec(
+            name,
+            tuple(array.shape[1:]),
+            str(array.dtype),
+            varies=varying_outputs(array.shape[1:], [(sizes, shapes[j]) for sizes, shapes in others], name),
+        )
+        for j, (name, array) in enumerate(zip(model.outputs, outputs, strict=True))
     )
     value = None
     if model.metric is not None and targets is not None:
@@ -94,9 +112,60 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         samples=len(inputs[0]),
         origin=model.origin,
         licence=model.licence,
+        sizes=tuple(sizes for sizes, _ in others),
     )
     (work / SOURCE_JSON).write_bytes(msgspec.json.encode(facts))
     shutil.rmtree(opened, ignore_errors=True)
+
+
+def _fixed(model: Model, job: Job) -> Model:
+    """The model of a folder, its dimensions that vary fixed by `--shape` where that was given.
+
+    Raises:
+        ModelError: a shape for another input or axis, or beyond the declared bounds.
+    """
+    inputs = {spec.name: spec for spec in model.inputs}
+    for name, given in job.shapes.items():
+        spec = inputs.get(name)
+        bounds = {axis.axis: axis for axis in spec.varies} if spec else {}
+        fits = spec is not None and len(given) == len(spec.shape) and all(
+            isinstance(size, int) and (bounds[i].min <= size <= bounds[i].max if i in bounds else size == spec.shape[i])
+            for i, size in enumerate(given)
+        )  # fmt: skip
+        if spec is None or not fits:
+            declared = ", ".join(f"{s.name} {s.describe()}" for s in model.inputs)
+            raise ModelError(
+                f"--shape {name} does not fit model {model.name!r}, which declares {declared}.",
+                remedy="For a folder it fixes dimensions that vary, within their bounds; else change its model.py.",
+            )
+        inputs[name] = msgspec.structs.replace(spec, shape=tuple(map(int, given)), varies=())  # type: ignore[arg-type]
+    return replace(model, inputs=tuple(inputs.values()))
+
+
+def _at_other_sizes(
+    reference: Reference, inputs: list[np.ndarray], model: Model, work: Path
+) -> list[tuple[dict[str, int], list[tuple[int, ...]]]]:
+    """Runs the source at every other size to prove; writes samples and answers, returns the sizes and answers' shapes.
+
+    Raises:
+        ModelError: it fails there, though the model declares that it does not.
+    """
+    found = []
+    for k, sizes in enumerate(sizes_to_prove(model.inputs)):
+        folder = work / f"{SIZES}-{k}"
+        folder.mkdir()
+        given = [resized(array[:SIZE_SAMPLES], s, sizes) for s, array in zip(model.inputs, inputs, strict=True)]
+        try:
+            outputs = _run(reference, given, model)
+        except Exception as error:  # a source raises what it likes here; the user gets its first line
+            raise ModelError(
+                f"Model {model.name!r} fails at {told(sizes)}: {first_line(error)}.",
+                remedy="Declare bounds within which it works, or fix the sizes.",
+            ) from error
+        save_arrays(folder, HELD_OUT, given)
+        save_arrays(folder, REFERENCE, outputs)
+        found.append((sizes, [output.shape[1:] for output in outputs]))
+    return found
 
 
 def derive_export(job: Job, stage: Callable[[str], None]) -> None:

@@ -1,7 +1,8 @@
 """The proof: a payload, run by the very code that runs it on a device, against its source.
 
 Parity over all held-out samples, the model's own metric on the same answers, and the golden data that let a device
-repeat the proof.
+repeat the proof. Where dimensions vary, the same session is given other sizes first, smallest, largest and between, and
+then the nominal ones: each must reach the floor.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import Accuracy, Golden, OutputParity, Parity
+import msgspec
+
+from edgekit.artifact import Accuracy, Golden, GoldenSize, OutputParity, Parity, SizeParity
 from edgekit.convert.load import import_model, is_model_folder
-from edgekit.convert.steps import HELD_OUT, REFERENCE, TARGETS, Job, SourceFacts, load_arrays, save_arrays
-from edgekit.errors import ConversionError, ParityError
+from edgekit.convert.steps import HELD_OUT, REFERENCE, SIZES, TARGETS, Job, SourceFacts, load_arrays, save_arrays
+from edgekit.dimensions import told
+from edgekit.errors import ConversionError, ParityError, first_line
 from edgekit.runner.compare import at_least, compare
 from edgekit.runner.session import run_samples
 from edgekit.specs import Quantization, TensorSpec
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 GOLDEN_SAMPLES = 8
 GOLDEN_BYTES = 1 << 20
+GOLDEN_SAMPLES_A_SIZE = 2
 DEVICE_MARGIN_DB = 6.0
 DEVICE_SNR_DB = (20.0, 60.0)
 """A device's answers are compared with the host's answers of the same payload. Other kernels round otherwise, so they
@@ -46,6 +51,17 @@ class Proof:
     outputs: tuple[TensorSpec, ...]
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """Samples at one size, `(n, *shape)` each: what the payload was given and answered, and what the source answered,
+    in the payload's layouts; `sizes` is empty for the nominal ones."""
+
+    sizes: dict[str, int]
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    reference: list[np.ndarray]
+
+
 def prove(
     job: Job, facts: SourceFacts, payload: Path, converted: Converted, form: Format, stage: Callable[[str], None]
 ) -> Proof:
@@ -57,23 +73,52 @@ def prove(
     assert job.recipe is not None
     assert job.source_folder is not None
     folder = Path(job.source_folder)
+    floor = form.precisions[job.recipe.precision].min_snr_db
     stage("proving")
     session, proved_by = form.session(converted.stand_in or payload, converted.bindings)
-    given = load_arrays(folder, HELD_OUT, len(facts.inputs))
-    inputs = [to_payload(array, spec, converted) for spec, array in zip(facts.inputs, given, strict=True)]
-    answers = run_samples(session, inputs)
-    reference = load_arrays(folder, REFERENCE, len(facts.outputs))
-    outputs = [from_payload(array, spec, converted) for spec, array in zip(facts.outputs, answers, strict=False)]
-    outputs += answers[len(outputs) :]
-    parity = _parity(job, facts, reference, outputs, form.precisions[job.recipe.precision].min_snr_db, proved_by)
-    sources = [to_payload(array, spec, converted) for spec, array in zip(facts.outputs, reference, strict=True)]
+    others, rows = [], []
+    for k, sizes in enumerate(facts.sizes):
+        answers = _answers(session, facts, folder / f"{SIZES}-{k}", converted, sizes)
+        rows.append(SizeParity(sizes, _parity(job, facts, answers, converted, floor)))
+        others.append(answers)
+    nominal = _answers(session, facts, folder, converted, {})
+    parity = Parity(
+        data=facts.held_out,
+        min_snr_db=floor,
+        outputs=_parity(job, facts, nominal, converted, floor),
+        proved_by=proved_by,
+        sizes=tuple(rows),
+    )
+    outputs = [from_payload(a, spec, converted) for spec, a in zip(facts.outputs, nominal.outputs, strict=True)]
     return Proof(
         parity=parity,
         accuracy=_accuracy(job, facts, outputs),
-        golden=_golden(Path(job.work), inputs, answers, sources, parity),
+        golden=_golden(Path(job.work), nominal, others, parity),
         inputs=tuple(_stored(s, found, converted) for s, found in zip(facts.inputs, session.inputs, strict=True)),
         outputs=tuple(_stored(s, found, converted) for s, found in zip(facts.outputs, session.outputs, strict=True)),
     )
+
+
+def _answers(session: Any, facts: SourceFacts, folder: Path, converted: Converted, sizes: dict[str, int]) -> _Answers:
+    """Runs the samples that lie in `folder`.
+
+    Raises:
+        ConversionError: the session fails at these sizes.
+    """
+    given = load_arrays(folder, HELD_OUT, len(facts.inputs))
+    inputs = [to_payload(array, spec, converted) for spec, array in zip(facts.inputs, given, strict=True)]
+    try:
+        outputs = run_samples(session, inputs)
+    except Exception as error:  # a runtime raises what it likes here; at the nominal sizes its message is all there is
+        if not sizes:
+            raise
+        raise ConversionError(
+            f"The payload cannot be run at {told(sizes)}: {first_line(error)}.",
+            remedy="Fix the sizes with --shape, or take another format.",
+        ) from error
+    reference = load_arrays(folder, REFERENCE, len(facts.outputs))
+    sources = [to_payload(array, spec, converted) for spec, array in zip(facts.outputs, reference, strict=True)]
+    return _Answers(sizes, inputs, outputs, sources)
 
 
 def _permutation(spec: TensorSpec, layout: str | None) -> list[int] | None:
@@ -100,37 +145,39 @@ def from_payload(array: np.ndarray, spec: TensorSpec, converted: Converted) -> n
 
 
 def _parity(
-    job: Job, facts: SourceFacts, reference: list[np.ndarray], outputs: list[np.ndarray], min_snr_db: float,
-    proved_by: str,
-) -> Parity:  # fmt: skip
+    job: Job, facts: SourceFacts, answers: _Answers, converted: Converted, min_snr_db: float
+) -> tuple[OutputParity, ...]:
     recipe = job.recipe
     assert recipe is not None
-    if len(outputs) != len(reference):
+    where = f" at {told(answers.sizes)}" if answers.sizes else ""
+    if len(answers.outputs) != len(answers.reference):
         raise ParityError(
-            f"{job.model_name} {recipe}: the payload has {len(outputs)} outputs, its source {len(reference)}.",
+            f"{job.model_name} {recipe}: the payload has {len(answers.outputs)} outputs, its source "
+            f"{len(answers.reference)}.",
             remedy="This is a converter's bug: report it with the log.",
         )
     rows = []
-    for spec, expected, answered in zip(facts.outputs, reference, outputs, strict=True):
-        if expected.shape != answered.shape:
+    for spec, source, given in zip(facts.outputs, answers.reference, answers.outputs, strict=True):
+        if source.shape != given.shape:
             raise ParityError(
-                f"{job.model_name} {recipe}: output {spec.name!r} has shape {answered.shape[1:]}, its source "
-                f"{expected.shape[1:]}.",
+                f"{job.model_name} {recipe}: output {spec.name!r} has shape {given.shape[1:]}, its source "
+                f"{source.shape[1:]}{where}.",
                 remedy="This is a converter's bug: report it with the log.",
             )
-        result = compare(expected, answered)
+        result = compare(from_payload(source, spec, converted), from_payload(given, spec, converted))
         if not at_least(result, min_snr_db):
-            raise ParityError(_why(job.model_name, recipe, spec.name, result, min_snr_db), remedy=_remedy(recipe))
+            why = _why(job.model_name, recipe, spec.name, result, min_snr_db, where)
+            raise ParityError(why, remedy=_remedy(recipe))
         rows.append(OutputParity(output=spec.name, **_rounded(result)))
-    return Parity(data=facts.held_out, min_snr_db=min_snr_db, outputs=tuple(rows), proved_by=proved_by)
+    return tuple(rows)
 
 
-def _why(model: str, recipe: Recipe, output: str, result: dict[str, Any], min_snr_db: float) -> str:
+def _why(model: str, recipe: Recipe, output: str, result: dict[str, Any], min_snr_db: float, where: str) -> str:
     if not result["finite"]:
-        return f"{model} {recipe}: output {output!r} holds NaN or infinity where the source's is finite."
+        return f"{model} {recipe}: output {output!r} holds NaN or infinity where the source's is finite{where}."
     snr = "no signal" if result["snr_db"] is None else f"an SNR of {result['snr_db']:.1f} dB"
     return (
-        f"{model} {recipe}: output {output!r} does not compute what its source computes: {snr} over "
+        f"{model} {recipe}: output {output!r} does not compute what its source computes{where}: {snr} over "
         f"{result['samples']} held-out samples, where {recipe.precision} must reach {min_snr_db:.0f} dB. "
         "The artifact was not published."
     )
@@ -174,26 +221,35 @@ def _accuracy(job: Job, facts: SourceFacts, outputs: list[np.ndarray]) -> Accura
     )
 
 
-def _golden(
-    work: Path, inputs: list[np.ndarray], outputs: list[np.ndarray], reference: list[np.ndarray], parity: Parity
-) -> Golden:
-    sample_bytes = sum(array[0].nbytes for array in [*inputs, *outputs, *reference])
-    count = max(1, min(GOLDEN_SAMPLES, len(inputs[0]), GOLDEN_BYTES // max(1, sample_bytes)))
-    folder = work / "golden"
-    folder.mkdir()
+def _golden(work: Path, nominal: _Answers, others: list[_Answers], parity: Parity) -> Golden:
     low, high = DEVICE_SNR_DB
     worst = parity.worst_snr_db
-    names = [
-        tuple(f"golden/{name}" for name in save_arrays(folder, stem, [array[:count] for array in arrays]))
-        for stem, arrays in (("input", inputs), ("output", outputs), ("source", reference))
-    ]
+    count, files = _save_golden(work, "golden", nominal, GOLDEN_SAMPLES)
     return Golden(
         samples=count,
-        inputs=names[0],
-        outputs=names[1],
-        source_outputs=names[2],
+        inputs=files[0],
+        outputs=files[1],
+        source_outputs=files[2],
         min_snr_db=high if worst is None else round(min(high, max(low, worst - DEVICE_MARGIN_DB)), 1),
+        sizes=tuple(
+            GoldenSize(answers.sizes, *_save_golden(work, f"golden/size-{k}", answers, GOLDEN_SAMPLES_A_SIZE)[1])
+            for k, answers in enumerate(others)
+        ),
     )
+
+
+def _save_golden(work: Path, name: str, answers: _Answers, most: int) -> tuple[int, list[tuple[str, ...]]]:
+    """Writes the first samples; returns how many, and the files of inputs, outputs and the source's outputs."""
+    every = [*answers.inputs, *answers.outputs, *answers.reference]
+    sample_bytes = sum(array[0].nbytes for array in every)
+    count = max(1, min(most, len(answers.inputs[0]), GOLDEN_BYTES // max(1, sample_bytes)))
+    folder = work / name
+    folder.mkdir()
+    groups = (("input", answers.inputs), ("output", answers.outputs), ("source", answers.reference))
+    return count, [
+        tuple(f"{name}/{file}" for file in save_arrays(folder, stem, [array[:count] for array in arrays]))
+        for stem, arrays in groups
+    ]
 
 
 def _stored(spec: TensorSpec, found: dict[str, Any], converted: Converted) -> TensorSpec:
@@ -202,5 +258,13 @@ def _stored(spec: TensorSpec, found: dict[str, Any], converted: Converted) -> Te
     if found["scale"] is not None and found["scale"] > 0:
         quantization = Quantization(scale=(found["scale"],), zero_point=(found["zero_point"],))
     order = _permutation(spec, layout := converted.layouts.get(spec.name))
-    shape = spec.shape if order is None else tuple(spec.shape[axis] for axis in order)
-    return TensorSpec(spec.name, shape, found["dtype"], layout or spec.layout, quantization)
+    axes = order or range(len(spec.shape))
+    varying = {axis.axis: axis for axis in spec.varies}
+    return TensorSpec(
+        spec.name,
+        tuple(spec.shape[axis] for axis in axes),
+        found["dtype"],
+        layout or spec.layout,
+        quantization,
+        tuple(msgspec.structs.replace(varying[a], axis=i) for i, a in enumerate(axes) if a in varying),
+    )

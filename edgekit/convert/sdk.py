@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.convert.building import Bounds
+    from edgekit.convert.sources.base import Shapes
 
 
 class PartialConversionError(EdgeKitError):
@@ -42,7 +43,7 @@ def convert_model(
     *,
     calibration: Mapping[str, np.ndarray] | Path | str | None = None,
     out: Path | str = "artifacts",
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Shapes | None = None,
     max_drop: str | None = None,
     trust: bool = False,
     bounds: Bounds | None = None,
@@ -57,7 +58,8 @@ def convert_model(
             `.npz` file. A module needs arrays: its inputs' names, shapes and dtypes are taken from them, in their
             order, which must be that of the forward's arguments; their first axis is the batch's, cut to one.
         out: where artifacts appear.
-        shapes: by input, the shape at which a file's dynamic axes are fixed.
+        shapes: by input, the shape at which a file's dynamic axes are fixed, or an `edgekit.dimensions.Range` for an
+            axis that shall vary; for a module, whose sizes are else those of the arrays, ranges alone have an effect.
         max_drop: the accuracy budget, such as "1%".
         trust: whether a file may execute code that it brings along.
         bounds: time, memory and parallelism.
@@ -68,7 +70,7 @@ def convert_model(
     """
     wanted = [recipe if isinstance(recipe, Recipe) else parse_recipe(recipe) for recipe in recipes]
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-        path = _as_path(model, calibration, Path(scratch))
+        path = _as_path(model, calibration, Path(scratch), shapes or {})
         data = _as_file(calibration, Path(scratch))
         ref = find_model(str(path), calibration=data, trust=trust, shapes=shapes)
         outcomes = convert(ref, wanted, out=Path(out), max_drop=max_drop, bounds=bounds)
@@ -89,14 +91,14 @@ def _as_file(calibration: Mapping[str, np.ndarray] | Path | str | None, scratch:
     return path
 
 
-def _as_path(model: Any, calibration: Any, scratch: Path) -> Path:
+def _as_path(model: Any, calibration: Any, scratch: Path, shapes: Shapes) -> Path:
     """Where the model is, or where it was written to. Its file's name becomes the model's name."""
     if isinstance(model, (str, Path)):
         return Path(model)
     kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(model).__mro__}
     name = type(model).__name__
     if "torch.Module" in kinds:
-        return _save_module(model, calibration, scratch / f"{name}.pt2")
+        return _save_module(model, calibration, scratch / f"{name}.pt2", shapes)
     if "torch.ExportedProgram" in kinds:
         import torch
 
@@ -112,7 +114,7 @@ def _as_path(model: Any, calibration: Any, scratch: Path) -> Path:
     )
 
 
-def _save_module(module: Any, calibration: Any, path: Path) -> Path:
+def _save_module(module: Any, calibration: Any, path: Path, shapes: Shapes) -> Path:
     import numpy as np
     import torch
 
@@ -125,11 +127,11 @@ def _save_module(module: Any, calibration: Any, path: Path) -> Path:
     samples = tuple(torch.from_numpy(np.ascontiguousarray(array[:1])) for array in calibration.values())
     was_training = module.training
     try:
-        program = torch.export.export(module.eval(), samples)
+        program = torch.export.export(module.eval(), samples, dynamic_shapes=_dynamic_shapes(names, samples, shapes))
     except Exception as error:  # torch raises what it likes here; the user gets its first line
-        shapes = ", ".join(f"{name} {tuple(sample.shape)}" for name, sample in zip(names, samples, strict=True))
+        given = ", ".join(f"{name} {tuple(sample.shape)}" for name, sample in zip(names, samples, strict=True))
         raise ModelError(
-            f"torch.export cannot trace the module {path.stem} with {shapes}: {first_line(error)}.",
+            f"torch.export cannot trace the module {path.stem} with {given}: {first_line(error)}.",
             remedy="Check that the calibration arrays are in the order and shape of the forward's arguments.",
         ) from error
     finally:
@@ -143,3 +145,18 @@ def _save_module(module: Any, calibration: Any, path: Path) -> Path:
         )
     torch.export.save(program, path)
     return path
+
+
+def _dynamic_shapes(names: Sequence[str], samples: Sequence[Any], shapes: Shapes) -> Any:
+    """What `torch.export` is told of the axes for which a range was given."""
+    from edgekit.convert.sources.base import fixed_shape
+    from edgekit.convert.sources.pytorch import dynamic_shapes
+    from edgekit.dimensions import Range
+    from edgekit.specs import TensorSpec
+
+    specs = []
+    for name, sample in zip(names, samples, strict=True):
+        given = shapes.get(name, tuple(sample.shape))
+        declared = [None if isinstance(size, Range) else size for size in given]
+        specs.append(TensorSpec(name, fixed_shape(name, declared, "the module", shapes)))
+    return dynamic_shapes(specs)

@@ -3,7 +3,7 @@
 A step's results lie in a folder of the cache, named by the hash of all that went into it:
 
     source-KEY/       source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy,
-                      targets.npy
+                      targets.npy; sizes-K/ with heldout-I.npy and reference-J.npy at the K-th of `SourceFacts.sizes`
     derive-KEY/       exported/ as another kind, which Source.derive wrote
     lower-KEY/        what Format.lower wrote
     explain-KEY/      explanation.json
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edgekit.artifact import Budget, Cost
+from edgekit.dimensions import Range
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
 
@@ -31,6 +32,7 @@ EXPORTED = "exported"
 COST = "cost.json"
 """In a shared step's folder: what it cost."""
 CALIBRATION, HELD_OUT, REFERENCE = "calibration", "heldout", "reference"
+SIZES = "sizes"
 TARGETS = "targets.npy"
 EXPLANATION, SENSITIVITY = "explanation.json", "sensitivity.json"
 
@@ -47,7 +49,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_path: str
     model_name: str
     source: str
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int | Range, ...]] = {}
     calibration: str | None = None
     recipe: Recipe | None = None
     format: str | None = None
@@ -64,7 +66,10 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """source.json: what the source step found out."""
+    """source.json: what the source step found out.
+
+    `sizes` are the sizes, besides the nominal ones, at which what varies is proven.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -79,6 +84,7 @@ class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: int
     origin: str
     licence: str
+    sizes: tuple[dict[str, int], ...] = ()
 
 
 def save_arrays(folder: Path, stem: str, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:

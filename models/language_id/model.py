@@ -66,8 +66,12 @@ EVALUATION_SEED = 2
 # ---------------------------------------------------------------------------------------------------- network
 
 
-def network() -> nn.Module:
-    """The untrained encoder: `tokens` `(n, 48)` int64 to `logits` `(n, 12)` float32; 300,492 parameters."""
+def network(*, any_length: bool = False) -> nn.Module:
+    """The untrained encoder: `tokens` `(n, 48)` int64 to `logits` `(n, 12)` float32; 300,492 parameters.
+
+    With `any_length` it takes up to 48 tokens, with the same weights. Without, the length is a number in the program,
+    which formats that fix it anyway make the most of.
+    """
     import torch
     from torch import nn
 
@@ -82,13 +86,14 @@ def network() -> nn.Module:
             self.output = nn.Linear(WIDTH, WIDTH)
 
         def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+            length = x.shape[1] if any_length else LENGTH
             query, key, value = (
-                part(x).reshape(-1, LENGTH, HEADS, WIDTH // HEADS).transpose(1, 2)
+                part(x).reshape(-1, length, HEADS, WIDTH // HEADS).transpose(1, 2)
                 for part in (self.query, self.key, self.value)
             )
             scores = query @ key.transpose(2, 3) * (WIDTH // HEADS) ** -0.5 + bias
             mixed = torch.softmax(scores, dim=-1) @ value
-            return self.output(mixed.transpose(1, 2).reshape(-1, LENGTH, WIDTH))
+            return self.output(mixed.transpose(1, 2).reshape(-1, length, WIDTH))
 
     class Layer(nn.Module):
         """Attention, then a feed-forward network of 4 × the width; each is added to what it reads, normalised."""
@@ -119,21 +124,22 @@ def network() -> nn.Module:
             nn.init.normal_(self.embedding.weight, std=0.02)
 
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            length = tokens.shape[1] if any_length else LENGTH
             real = (tokens != 0).to(torch.float32)
-            bias = ((1.0 - real) * MASKED).reshape(-1, 1, 1, LENGTH)
-            x = self.embedding(tokens) + self.position
+            bias = ((1.0 - real) * MASKED).reshape(-1, 1, 1, length)
+            x = self.embedding(tokens) + (self.position[:length] if any_length else self.position)
             x = x + self.activation(self.stem(x.transpose(1, 2)).transpose(1, 2))
             for layer in self.layers:
                 x = layer(x, bias)
-            weights = real.reshape(-1, LENGTH, 1)
+            weights = real.reshape(-1, length, 1)
             mean = (self.norm(x) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
             return self.classifier(mean)
 
     return LanguageId()
 
 
-def build() -> nn.Module:
-    """The trained encoder in eval mode.
+def build(*, any_length: bool = False) -> nn.Module:
+    """The trained encoder in eval mode; `any_length` as in `network`.
 
     Raises:
         ModelError: the file of weights does not fit this network.
@@ -141,7 +147,7 @@ def build() -> nn.Module:
     import torch
 
     path = Path(__file__).resolve().parent / WEIGHTS
-    encoder = network()
+    encoder = network(any_length=any_length)
     try:
         with np.load(path, allow_pickle=False) as stored:
             encoder.load_state_dict({name: torch.from_numpy(stored[name]) for name in stored.files})

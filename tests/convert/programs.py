@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit.convert.formats.base import Converted, Exported, Format
 from edgekit.convert.sources.base import PROGRAM
+from edgekit.dimensions import Dim, resized, sizes_to_prove, varying_outputs
 from edgekit.recipe import Recipe
 from edgekit.runner.session import run_samples
 from edgekit.specs import TensorSpec
@@ -20,16 +21,26 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Bindings
 
-VOCABULARY, TOKENS = 50, 12
+VOCABULARY, TOKENS, LONGEST = 50, 12, 24
+
+
+@dataclass(frozen=True)
+class Size:
+    """Samples at other than the nominal sizes, and what the module answers to them."""
+
+    sizes: dict[str, int]
+    inputs: list[np.ndarray]
+    reference: list[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Network:
-    """An export, samples (one array an input), and what the module answers to them."""
+    """An export, samples (one array an input), and what the module answers to them; `others` where sizes vary."""
 
     exported: Exported
     inputs: list[np.ndarray]
     reference: list[np.ndarray]
+    others: tuple[Size, ...] = ()
 
     @property
     def calibration(self) -> dict[str, np.ndarray]:
@@ -37,22 +48,46 @@ class Network:
         return {spec.name: array for spec, array in zip(self.exported.inputs, self.inputs, strict=True)}
 
 
-def export(module: Any, arrays: Sequence[np.ndarray], folder: Path) -> Network:
+def export(
+    module: Any, arrays: Sequence[np.ndarray], folder: Path, inputs: tuple[TensorSpec, ...] | None = None
+) -> Network:
     """Exports a module. It is calibrated with the samples that it is judged on: what exceeds a calibrated range is
     another matter than what these tests look at."""
     import torch
 
+    from edgekit.convert.sources.pytorch import dynamic_shapes
+
     folder.mkdir(exist_ok=True)
     module = module.eval()
     sample = tuple(torch.from_numpy(array[0].copy()) for array in arrays)
-    torch.export.save(torch.export.export(module, sample), folder / PROGRAM)
+    inputs = inputs or tuple(TensorSpec(f"in{i}", a.shape[1:], str(a.dtype)) for i, a in enumerate(arrays))
+    torch.export.save(torch.export.export(module, sample, dynamic_shapes=dynamic_shapes(inputs)), folder / PROGRAM)
+    reference = answers(module, arrays)
+    others = tuple(
+        Size(sizes, given, answers(module, given))
+        for sizes in sizes_to_prove(inputs)
+        for given in [[resized(array, spec, sizes) for spec, array in zip(inputs, arrays, strict=True)]]
+    )
+    outputs = tuple(
+        TensorSpec(
+            f"out{j}",
+            a.shape[1:],
+            str(a.dtype),
+            varies=varying_outputs(a.shape[1:], [(o.sizes, o.reference[j].shape[1:]) for o in others], f"out{j}"),
+        )
+        for j, a in enumerate(reference)
+    )
+    return Network(Exported("torch-export", folder, inputs, outputs), list(arrays), reference, others)
+
+
+def answers(module: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a module answers to samples, one array an output."""
+    import torch
+
     with torch.no_grad():
-        answers = [module(*(torch.from_numpy(array[k].copy()) for array in arrays)) for k in range(len(arrays[0]))]
-    leaves = [torch.utils._pytree.tree_leaves(answer) for answer in answers]
-    reference = [np.stack([leaf[j].numpy() for leaf in leaves]) for j in range(len(leaves[0]))]
-    inputs = tuple(TensorSpec(f"in{i}", a.shape[1:], str(a.dtype)) for i, a in enumerate(arrays))
-    outputs = tuple(TensorSpec(f"out{j}", a.shape[1:], str(a.dtype)) for j, a in enumerate(reference))
-    return Network(Exported("torch-export", folder, inputs, outputs), list(arrays), reference)
+        given = [module(*(torch.from_numpy(array[k].copy()) for array in arrays)) for k in range(len(arrays[0]))]
+    leaves = [torch.utils._pytree.tree_leaves(answer) for answer in given]
+    return [np.stack([leaf[j].numpy() for leaf in leaves]) for j in range(len(leaves[0]))]
 
 
 def convolutional(folder: Path) -> Network:
@@ -124,6 +159,43 @@ def encoder(folder: Path) -> Network:
     return export(Encoder(), [ids * mask, mask], folder)
 
 
+def of_any_length(folder: Path) -> Network:
+    """Token ids `(1, length 3..24)`, nominally 12, and a mask: a convolution, attention, a head for every token and one
+    for the text. Its outputs are (1, length, 5) and (1, 3)."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(3)
+    width, heads = 16, 2
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.places = nn.Embedding(VOCABULARY, width), nn.Embedding(LONGEST, width)
+            self.stem = nn.Conv1d(width, width, 3, padding=1)
+            self.qkv, self.out, self.norm = nn.Linear(width, 3 * width), nn.Linear(width, width), nn.LayerNorm(width)
+            self.tags, self.text = nn.Linear(width, 5), nn.Linear(width, 3)
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            length = ids.shape[1]
+            real = mask.to(torch.float32)
+            x = self.tokens(ids) + self.places.weight[:length]
+            x = x + torch.relu(self.stem(x.transpose(1, 2)).transpose(1, 2))
+            q, k, v = (
+                self.qkv(self.norm(x)).reshape(1, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+            )
+            scores = q @ k.transpose(-1, -2) * 0.35 + ((1.0 - real) * -20.0).reshape(1, 1, 1, length)
+            x = x + self.out((torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(1, length, width))
+            pooled = (x * real.reshape(1, length, 1)).sum(1) / real.sum(1, keepdim=True)
+            return self.tags(x), self.text(pooled)
+
+    rng = np.random.default_rng(3)
+    ids = rng.integers(1, VOCABULARY, (12, 1, TOKENS))
+    length = Dim("length", 3, LONGEST, nominal=TOKENS)
+    inputs = tuple(TensorSpec(f"in{i}", (1, length), "int64") for i in range(2))
+    return export(Tagger(), [ids, np.ones_like(ids)], folder, inputs)
+
+
 def weightless(folder: Path) -> Network:
     """A network that nothing can be quantized in."""
     import torch
@@ -152,7 +224,7 @@ def snr_db(reference: np.ndarray, answered: np.ndarray) -> float:
     return float("inf") if noise == 0 else 10 * float(np.log10((signal**2).sum() / noise))
 
 
-def worst(network: Network, answered: Sequence[np.ndarray]) -> float:
+def worst(network: Network | Size, answered: Sequence[np.ndarray]) -> float:
     """The lowest SNR over the outputs, whose shapes must fit."""
     assert [a.shape for a in answered] == [r.shape for r in network.reference]
     return min(snr_db(r, a) for r, a in zip(network.reference, answered, strict=True))

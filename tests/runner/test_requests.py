@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -37,6 +38,35 @@ def test_bench_tells_everything_in_order(pushed: Pushed, request_for: Callable[.
     assert before["values"]["cores"] >= 1
     for facts in (before, after):
         assert {name for name, value in facts["values"].items() if value is None} == set(facts["missing"])
+
+
+@pytest.mark.parametrize(("factor", "status"), [(2.0, 0), (2.1, 3)])
+def test_golden_inputs_of_other_sizes_are_checked_in_the_same_session(
+    pushed: Pushed, request_for: Callable[..., dict[str, Any]], tmp_path: Path, factor: float, status: int
+) -> None:
+    """A right answer at the nominal size does not make up for a wrong one at another."""
+    pushed.runtime()
+    request = request_for("bench")
+    inputs = np.random.default_rng(0).standard_normal((2, 1, 7)).astype("float32")
+    np.save(tmp_path / "artifact" / "in-7.npy", inputs)
+    np.save(tmp_path / "artifact" / "out-7.npy", inputs * np.float32(factor))
+    request["golden"]["sizes"] = [{"sizes": {"length": 7}, "inputs": ["in-7.npy"], "outputs": ["out-7.npy"]}]
+    answer = pushed(request)
+    assert answer.status == status, answer.stderr
+    golden = answer.named("golden")
+    assert golden["passed"] is (status == 0)
+    assert golden["outputs"][0]["exact"] is True
+    (size,) = golden["sizes"]
+    assert size["sizes"] == {"length": 7}
+    assert size["outputs"][0]["samples"] == 2
+    assert size["outputs"][0]["exact"] is (status == 0)
+
+
+def test_without_other_sizes_the_golden_event_is_as_ever(
+    pushed: Pushed, request_for: Callable[..., dict[str, Any]]
+) -> None:
+    pushed.runtime()
+    assert set(pushed(request_for("check")).named("golden")) == {"event", "outputs", "min_snr_db", "passed"}
 
 
 def test_a_wrong_answer_is_never_measured(pushed: Pushed, request_for: Callable[..., dict[str, Any]]) -> None:

@@ -192,6 +192,10 @@ class Format(ABC):
         version = runtime.probe().get("version")
         return runtime.load(str(payload), 1, named), f"{self.runtime} {version or ''}".strip()
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - for those that override it
+        """Why payloads of this recipe, made from this kind of export, cannot have axes that vary; empty if they can."""
+        return f"the format {self.name} does not say that it can leave a size open"
+
     def required(self, kind: str) -> tuple[str, ...]:
         """The distributions that converting an export of this kind needs."""
         return (*self.distributions, *self.lowering.get(kind, ()))

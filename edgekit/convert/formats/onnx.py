@@ -75,6 +75,9 @@ class Onnx(Format):
                 raise RecipeError(f"{recipe}: the option {name} must be true or false.", remedy="Mend the recipe.")
         return precision
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - every precision can
+        return ""
+
     def lower(self, exported: Exported, folder: Path) -> None:
         import onnx
 
@@ -82,6 +85,9 @@ class Onnx(Format):
 
         model = onnx.load(exported.folder / MODEL) if exported.kind == "onnx" else _exported_by_torch(exported)
         shaping.call(model, [spec.name for spec in exported.inputs], [spec.name for spec in exported.outputs])
+        if any(spec.varies for spec in exported.inputs):  # by the model's names of them, not the exporter's
+            shaping.set_shapes(model.graph.input, exported.inputs)
+            shaping.set_shapes(model.graph.output, exported.outputs)
         model = cleaning.clean(model)
         cleaning.save(model, folder / FLOAT32)
         _fold(model, folder)

@@ -49,17 +49,18 @@ def reference_of(path: Path, outputs: Sequence[str], shown: str) -> Reference:
     except Exception as error:  # ONNX Runtime raises what it likes here; the user gets its first line
         raise ModelError(f"ONNX Runtime cannot open {shown}: {first_line(error)}.", remedy=_REMEDY) from error
     names = [value.name for value in opened.get_inputs()]
-    seen: dict[str, tuple[int, ...]] = {}
+    seen: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
             results = opened.run(list(outputs), dict(zip(names, arrays, strict=True)))
         except Exception as error:  # likewise
             raise ModelError(f"ONNX Runtime cannot run {shown}: {first_line(error)}.", remedy=_REMEDY) from error
+        sizes = tuple(array.shape for array in arrays)
         for name, result in zip(outputs, results, strict=True):
-            if seen.setdefault(name, result.shape) != result.shape:
+            if (first := seen.setdefault((name, sizes), result.shape)) != result.shape:
                 raise ModelError(
-                    f"Output {name!r} of {shown} has the shape {seen[name]} for one sample and {result.shape} for "
+                    f"Output {name!r} of {shown} has the shape {first} for one sample and {result.shape} for "
                     "another: it depends on the data.",
                     remedy="Export the model without the part that selects (such as NonMaxSuppression).",
                 )

@@ -1,4 +1,4 @@
-"""What goes in and out of a graph: dtypes, fixed shapes, order."""
+"""What goes in and out of a graph: dtypes, shapes, order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.onnx_model.reading import has_dtype, subgraphs
 from edgekit.convert.sources.base import fixed_shape
+from edgekit.dimensions import Range
 from edgekit.errors import ModelError
 from edgekit.specs import DTYPES, TensorSpec
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from edgekit.convert.sources.base import Shapes
+    from edgekit.dimensions import Axis
+
 
 def graph_inputs(model: Any) -> list[Any]:
     """The graph's inputs; until IR version 4 initialisers were listed among them."""
@@ -21,10 +25,11 @@ def graph_inputs(model: Any) -> list[Any]:
     return [value for value in model.graph.input if value.name not in constants]
 
 
-def input_specs(model: Any, shown: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
-    """Every input with its dtype and static shape.
+def input_specs(model: Any, shown: str, shapes: Shapes) -> tuple[TensorSpec, ...]:
+    """Every input with its dtype and shape.
 
-    A size that is given for one axis holds for every axis of the same symbol ("batch") in the model.
+    A size or range that is given for one axis holds for every axis of the same symbol ("batch") in the model; one that
+    varies is called like the symbol.
 
     Raises:
         ModelError: a dynamic axis that no shape fixes, a shape for an input that is not there or does not fit, an input
@@ -37,7 +42,7 @@ def input_specs(model: Any, shown: str, shapes: Mapping[str, tuple[int, ...]]) -
         raise ModelError(
             f"{shown} has no input {', '.join(map(repr, unknown))}.", remedy=f"Its inputs are {', '.join(names)}."
         )
-    symbols: dict[str, int] = {}
+    symbols: dict[str, int | Range] = {}
     for value in values:
         for axis, size in zip(_axes(value, shown), shapes.get(value.name, ()), strict=False):
             if isinstance(axis, str) and symbols.setdefault(axis, size) != size:
@@ -61,20 +66,22 @@ def _axes(value: Any, shown: str) -> list[int | str | None]:
     ]
 
 
-def _shape(
-    value: Any, shown: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int]
-) -> tuple[int, ...]:
+def _shape(value: Any, shown: str, shapes: Shapes, symbols: Mapping[str, int | Range]) -> tuple[int, ...]:
     axes = _axes(value, shown)
     sizes = [axis if isinstance(axis, int) else symbols.get(axis or "") for axis in axes]
-    if value.name not in shapes and None in sizes:
+    declared = [axis if isinstance(axis, int) else None for axis in axes]
+    called = [axis if isinstance(axis, str) else None for axis in axes]
+    if value.name in shapes:
+        return fixed_shape(value.name, declared, shown, shapes, called)
+    if None in sizes:
         free = [f"{i} ({axis})" if axis else str(i) for i, axis in enumerate(axes) if sizes[i] is None]
         example = ",".join("1" if size is None else str(size) for size in sizes)
         raise ModelError(
             f"Input {value.name!r} of {shown} has {'a dynamic axis' if len(free) == 1 else 'dynamic axes'}: "
             f"{', '.join(free)}.",
-            remedy=f"An artifact has fixed shapes: give one, such as --shape {value.name}={example}.",
+            remedy=f"Fix it, such as --shape {value.name}={example}, or give bounds, such as 1..8 for an axis.",
         )
-    return fixed_shape(value.name, sizes, shown, shapes)
+    return fixed_shape(value.name, declared, shown, {value.name: tuple(size for size in sizes if size)}, called)
 
 
 def _dtype(value: Any, shown: str) -> str:
@@ -98,7 +105,7 @@ def output_names(model: Any) -> tuple[str, ...]:
 
 
 def arrange(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], shown: str) -> tuple[str, ...]:
-    """Gives the graph the inputs and outputs that a model declares, in its order, with static shapes. In place.
+    """Gives the graph the inputs and outputs that a model declares, in its order, with their shapes. In place.
 
     Args:
         model: a ModelProto.
@@ -120,7 +127,7 @@ def arrange(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], sh
             f"{', '.join(by_name)}.",
             remedy="Name them as the graph does.",
         )
-    found = input_specs(model, shown, {spec.name: spec.shape for spec in inputs})
+    found = input_specs(model, shown, {spec.name: _wanted(spec) for spec in inputs})
     for spec in found:
         declared = next(other for other in inputs if other.name == spec.name)
         if spec.dtype != declared.dtype:
@@ -133,7 +140,7 @@ def arrange(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], sh
     kept = [results[name] for name in chosen]
     ordered = [by_name[spec.name] for spec in inputs]
     for value, spec in zip(ordered, inputs, strict=True):
-        _set_shape(value, spec.shape)
+        _set_shape(value, spec.shape, spec.varies)
     del graph.input[:], graph.output[:]
     graph.input.extend(ordered)
     graph.output.extend(kept)
@@ -151,18 +158,36 @@ def _outputs(there: tuple[str, ...], declared: Sequence[str], shown: str) -> tup
     )
 
 
-def set_output_shapes(model: Any, arrays: Sequence[np.ndarray]) -> None:
-    """Declares the outputs' shapes as they were when the model ran."""
-    for value, array in zip(model.graph.output, arrays, strict=True):
-        _set_shape(value, array.shape)
+def _wanted(spec: TensorSpec) -> tuple[int | Range, ...]:
+    varying = {axis.axis: axis for axis in spec.varies}
+    return tuple(
+        Range(varying[i].min, varying[i].max, size, varying[i].name) if i in varying else size
+        for i, size in enumerate(spec.shape)
+    )
 
 
-def _set_shape(value: Any, shape: Sequence[int]) -> None:
+def set_shapes(values: Sequence[Any], specs: Sequence[TensorSpec]) -> None:
+    """Declares the shapes of a graph's inputs or outputs, with names in place of sizes that vary."""
+    for value, spec in zip(values, specs, strict=True):
+        _set_shape(value, spec.shape, spec.varies)
+
+
+def set_output_shapes(model: Any, arrays: Sequence[np.ndarray], varies: Sequence[Sequence[Axis]]) -> None:
+    """Declares the outputs' shapes as they were when the model ran, and which of their axes vary."""
+    for value, array, axes in zip(model.graph.output, arrays, varies, strict=True):
+        _set_shape(value, array.shape, axes)
+
+
+def _set_shape(value: Any, shape: Sequence[int], varies: Sequence[Axis]) -> None:
+    names = {axis.axis: axis.name for axis in varies}
     tensor = value.type.tensor_type
     tensor.ClearField("shape")
     tensor.shape.SetInParent()
-    for size in shape:
-        tensor.shape.dim.add().dim_value = size
+    for i, size in enumerate(shape):
+        if i in names:
+            tensor.shape.dim.add().dim_param = names[i]
+        else:
+            tensor.shape.dim.add().dim_value = size
 
 
 def call(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 All of it runs in a worker process, where the heavy packages may be imported. An export is a folder, and its kind says
 which file the formats find there:
 
-    torch-export   program.pt2, with static shapes and the inputs in the model's order
+    torch-export   program.pt2, with the inputs in the model's order
     saved-model    saved_model/, with one signature, `serving_default`
     onnx           model.onnx (weights inside, or beside it)
     tflite         model.tflite
+
+Its shapes are static, except on the axes that vary (`TensorSpec.varies`), which only the kinds in `Source.varies` keep.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from edgekit.convert.pickles import refuse_unsafe_pickles
+from edgekit.dimensions import Range
 from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
     Reference: TypeAlias = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
     """Runs the source on one sample: arrays in the order of the inputs, each in its whole shape; outputs likewise."""
-    Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+    Shapes: TypeAlias = Mapping[str, tuple[int | Range, ...]]
+    """By input, what the user gave: sizes, and ranges for axes that shall vary."""
 else:
     Reference = object
     Shapes = object
@@ -51,6 +55,7 @@ class Source(ABC):
         parts: modules and packages (import names) whose code belongs to it, for the cache.
         deriving: for the kinds that need more than that to be derived, what.
         environment: variables that exporting needs in its process before anything is imported, by kind.
+        varies: the kinds of export in which axes that vary stay so.
     """
 
     name: ClassVar[str]
@@ -61,6 +66,7 @@ class Source(ABC):
     parts: ClassVar[tuple[str, ...]] = ()
     deriving: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     environment: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    varies: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -92,7 +98,8 @@ class Source(ABC):
             path: an inspected copy of the file.
             name: the model's name.
             shown: what the user calls the file, for errors.
-            shapes: by input, the shape to fix it at; a dynamic axis without one is a ModelError that says so.
+            shapes: by input, the shape to fix it at, or its range; a dynamic axis without one is a ModelError that
+                says so.
         """
         raise ModelError(f"{shown} cannot be opened as {name}.", remedy="Give a folder with a model.py.")
 
@@ -115,8 +122,18 @@ class Source(ABC):
         raise NotImplementedError(f"{self.name} exports {self.exports[0]} only")
 
 
-def fixed_shape(name: str, declared: Sequence[int | None], shown: str, shapes: Shapes) -> tuple[int, ...]:
-    """The shape of an input: as the file declares it, its dynamic axes (None) fixed by what the user gave.
+def fixed_shape(
+    name: str, declared: Sequence[int | None], shown: str, shapes: Shapes, called: Sequence[str | None] = ()
+) -> tuple[int, ...]:
+    """The shape of an input: as the file declares it, its dynamic axes (None) fixed by what the user gave, or a `Dim`
+    where that is a range.
+
+    Args:
+        name: the input's.
+        declared: the file's sizes.
+        shown: what the user calls the file.
+        shapes: what the user gave.
+        called: the file's own names of the axes, as far as it has any.
 
     Raises:
         ModelError: a dynamic axis and no shape for the input, or a shape that contradicts the file.
@@ -126,16 +143,21 @@ def fixed_shape(name: str, declared: Sequence[int | None], shown: str, shapes: S
     if given is None:
         if None in declared:
             example = ",".join("1" if size is None else str(size) for size in declared)
+            ranges = ",".join("1..64" if size is None else str(size) for size in declared)
             raise ModelError(
                 f"Input {name!r} of {shown} has a dynamic shape, ({text}).",
-                remedy=f"An artifact has fixed shapes: give one, such as --shape {name}={example}.",
+                remedy=f"Fix it, such as --shape {name}={example}, or give bounds: --shape {name}={ranges}.",
             )
         return tuple(size for size in declared if size is not None)
     if len(given) != len(declared) or any(
         size is not None and size != wanted for size, wanted in zip(declared, given, strict=True)
     ):
+        wanted = ", ".join(f"{size.min}..{size.max}" if isinstance(size, Range) else str(size) for size in given)
         raise ModelError(
-            f"Input {name!r} of {shown} has the shape ({text}), which ({', '.join(map(str, given))}) does not fit.",
+            f"Input {name!r} of {shown} has the shape ({text}), which ({wanted}) does not fit.",
             remedy="Give a size for each axis; only the unknown ones (?) are free.",
         )
-    return tuple(given)
+    names = [*called, *[None] * (len(given) - len(called))]
+    return tuple(
+        size.dim(names[i] or f"{name}_{i}") if isinstance(size, Range) else size for i, size in enumerate(given)
+    )

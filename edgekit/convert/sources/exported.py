@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
-from edgekit.convert.sources.pytorch import reference_of
+from edgekit.convert.sources.pytorch import dynamic_shapes, not_varying, reference_of
 from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 from edgekit.specs import TensorSpec
@@ -26,11 +26,15 @@ class ExportedProgramFile(Source):
     exports = ("torch-export",)
     distributions = ("torch",)
     extra = "torch"
+    varies = ("torch-export",)
 
     def open_file(self, path: Path, name: str, shown: str, shapes: Shapes) -> Model:
         program = _load(path, shown)
         values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-        inputs = tuple(_spec(given, values.get(given), shown, shapes) for given in program.graph_signature.user_inputs)
+        called: dict[str, str] = {}
+        inputs = tuple(
+            _spec(given, values.get(given), shown, shapes, called) for given in program.graph_signature.user_inputs
+        )
         count = len(program.graph_signature.user_outputs)
         return Model(
             name=name,
@@ -53,9 +57,16 @@ class ExportedProgramFile(Source):
             raise ModelError(
                 f"The program of model {model.name!r} fails: {error}.", remedy="Export it anew."
             ) from error
-        if program.range_constraints:  # formats read static shapes
+        if program.range_constraints:  # exported anew with what was fixed, or within the bounds that were given
             arguments = tuple(torch.from_numpy(array.copy()) for array in sample)
-            torch.export.save(torch.export.export(program.module(), arguments), folder / PROGRAM)
+            open_sizes = dynamic_shapes(model.inputs)
+            try:
+                exported = torch.export.export(program.module(), arguments, dynamic_shapes=open_sizes)
+            except Exception as error:  # likewise
+                if open_sizes is None:
+                    raise
+                raise not_varying(model, error) from error
+            torch.export.save(exported, folder / PROGRAM)
         else:
             shutil.copyfile(path, folder / PROGRAM)
         return reference
@@ -73,10 +84,16 @@ def _load(path: Path, shown: str) -> Any:
         ) from error
 
 
-def _spec(name: str, value: Any, shown: str, shapes: Shapes) -> TensorSpec:
+def _spec(name: str, value: Any, shown: str, shapes: Shapes, called: dict[str, str]) -> TensorSpec:
+    """The spec of an input. `called` gives axes of one symbol in the program one name, that of the first of them."""
     import torch
 
     if not isinstance(value, torch.Tensor):
         raise ModelError(f"Input {name!r} of {shown} is not a tensor.", remedy="Export it with tensor inputs only.")
     declared = tuple(size if isinstance(size, int) else None for size in value.shape)
-    return TensorSpec(name, fixed_shape(name, declared, shown, shapes), str(value.dtype).removeprefix("torch."))
+    names = [
+        None if isinstance(size, int) else called.setdefault(str(size), f"{name}_{i}")
+        for i, size in enumerate(value.shape)
+    ]
+    shape = fixed_shape(name, declared, shown, shapes, names)
+    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."))

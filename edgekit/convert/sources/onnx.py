@@ -1,9 +1,9 @@
 """ONNX: `.onnx` files, with external data beside them, and `build` functions that return one (a path or a ModelProto).
 
-The first export is the model itself: checked, with all weights inside, fixed shapes and the declared inputs and
-outputs. The reference is ONNX Runtime on the CPU, which runs that graph as it is written, without optimisations.
-Formats that read `torch.export` programs get one from EdgeKit's own import (`edgekit.convert.onnx_to_torch`), compared
-with the reference.
+The first export is the model itself: checked, with all weights inside and the declared inputs and outputs; its axes are
+fixed, or vary by name. The reference is ONNX Runtime on the CPU, which runs that graph as it is written, without
+optimisations. Formats that read `torch.export` programs get one from EdgeKit's own import
+(`edgekit.convert.onnx_to_torch`), compared with the reference; there every axis is fixed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekit import plugins
 from edgekit.convert.sources.base import ONNX, PROGRAM, Reference, Shapes, Source
+from edgekit.dimensions import resized, sizes_to_prove, varying_outputs
 from edgekit.errors import ModelError, first_line
 from edgekit.model import Model
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
+
+    from edgekit.dimensions import Sizes
 
 MIN_IMPORT_SNR_DB = 60.0
 """An import that is further from ONNX Runtime than this is wrong; those of tests are above 90 dB."""
@@ -33,6 +36,7 @@ class OnnxModel(Source):
     exports = ("onnx", "torch-export")
     distributions = ("onnx", "onnxruntime")
     extra = "onnx"
+    varies = ("onnx",)
     parts = ("edgekit.convert.onnx_model", "edgekit.convert.onnx_to_torch")
     deriving: ClassVar[Mapping[str, tuple[str, ...]]] = {"torch-export": ("torch",)}
 
@@ -70,8 +74,14 @@ class OnnxModel(Source):
         outputs = shaping.arrange(graph, model.inputs, model.outputs, shown)
         graph = cleaning.clean(graph)
         cleaning.save(graph, folder / ONNX)
-        first = reference_of(folder / ONNX, outputs, shown)(sample)
-        shaping.set_output_shapes(graph, first)
+        run = reference_of(folder / ONNX, outputs, shown)
+        first = run(sample)
+        others = [(sizes, _resized(run, model, sample, sizes)) for sizes in sizes_to_prove(model.inputs)]
+        varies = [
+            varying_outputs(array.shape, [(sizes, results[j].shape) for sizes, results in others], name)
+            for j, (name, array) in enumerate(zip(outputs, first, strict=True))
+        ]
+        shaping.set_output_shapes(graph, first, varies)
         cleaning.save(cleaning.infer(graph), folder / ONNX)
         return reference_of(folder / ONNX, outputs, shown)
 
@@ -93,6 +103,11 @@ class OnnxModel(Source):
             ) from error
         _compare(program.module(), exported / ONNX, sample)
         torch.export.save(program, folder / PROGRAM)
+
+
+def _resized(run: Reference, model: Model, sample: Sequence[np.ndarray], sizes: Sizes) -> list[np.ndarray]:
+    """What the model answers to the sample at other sizes."""
+    return run([resized(array[None], spec, sizes)[0] for spec, array in zip(model.inputs, sample, strict=True)])
 
 
 def _built(model: Model, shown: str) -> Any:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.model import Model
+    from edgekit.specs import TensorSpec
 
 
 def reference_of(module: Any) -> Reference:
@@ -29,6 +30,28 @@ def reference_of(module: Any) -> Reference:
     return run
 
 
+def dynamic_shapes(specs: Sequence[TensorSpec]) -> tuple[dict[int, Any], ...] | None:
+    """What `torch.export` is told of axes that vary, input by input; None where none does."""
+    import torch
+
+    dims = {
+        axis.name: torch.export.Dim(axis.name, min=axis.min, max=axis.max) for spec in specs for axis in spec.varies
+    }
+    return tuple({axis.axis: dims[axis.name] for axis in spec.varies} for spec in specs) if dims else None
+
+
+def not_varying(model: Model, error: Exception) -> ModelError:
+    """The error for a model that torch.export finds to work at one size only, or not within the declared bounds."""
+    declared = ", ".join(f"{spec.name} {spec.describe()}" for spec in model.inputs if spec.varies)
+    shapes = " ".join(f"--shape {s.name}={','.join(map(str, s.shape))}" for s in model.inputs if s.varies)
+    return ModelError(
+        f"torch.export cannot trace model {model.name!r} with the sizes that it declares to vary ({declared}): "
+        f"{first_line(error)}.",
+        remedy=f"Compute sizes from tensor.shape in `forward` instead of constants, or fix them: {shapes}. The log "
+        "holds torch's own advice.",
+    )
+
+
 class PyTorchModule(Source):
     """A `torch.nn.Module`."""
 
@@ -36,6 +59,7 @@ class PyTorchModule(Source):
     exports = ("torch-export",)
     distributions = ("torch",)
     extra = "torch"
+    varies = ("torch-export",)
 
     def export(self, model: Model, sample: Sequence[np.ndarray], folder: Path) -> Reference:
         import torch
@@ -58,8 +82,10 @@ class PyTorchModule(Source):
             ) from error
         arguments = tuple(torch.from_numpy(array.copy()) for array in sample)
         try:
-            program = torch.export.export(module, arguments)
+            program = torch.export.export(module, arguments, dynamic_shapes=dynamic_shapes(model.inputs))
         except Exception as error:  # torch raises what it likes here; the user gets its first line
+            if any(spec.varies for spec in model.inputs):
+                raise not_varying(model, error) from error
             raise ModelError(
                 f"torch.export cannot trace model {model.name!r}: {first_line(error)}.",
                 remedy="The log holds the whole explanation; control flow that depends on data is the usual cause.",

@@ -9,10 +9,11 @@
     def load(path, threads, bindings) -> session
 
 A session has `inputs` and `outputs` (lists of dicts with name, shape, dtype, scale, zero_point),
-`set_input(i, array)`, `invoke()` and `get_output(i)`. Arrays are in the dtype that the payload stores;
-`edgekit.runner.session` converts. A module uses the standard library and its own runtime only: it is copied to the
-device alone. `bindings` is `{"inputs": [names], "outputs": [names]}`: how the payload itself calls the model's inputs
-and outputs, in the model's order.
+`set_input(i, array)`, `invoke()` and `get_output(i)`. Where a payload takes more than one size, a sample may have
+another than the last one: all inputs are set before `invoke`, and `shape` holds nominal sizes, or None. Arrays are in
+the dtype that the payload stores; `edgekit.runner.session` converts. A module uses the standard library and its own
+runtime only: it is copied to the device alone. `bindings` is `{"inputs": [names], "outputs": [names]}`: how the payload
+itself calls the model's inputs and outputs, in the model's order.
 """
 
 from __future__ import annotations

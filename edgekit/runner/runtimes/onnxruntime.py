@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU: `.onnx` on Linux, macOS, Windows, Android and iOS.
 
-Inputs and outputs are bound to memory once, so that `invoke` measures the run and no copying of arrays. `threads` are
+Inputs and outputs are bound to memory once, so that `invoke` measures the run and no copying of arrays. An input whose
+size varies is bound anew when it gets another one; of such a model ONNX Runtime allocates the outputs. `threads` are
 the threads within an operator; operators run one after the other. They do not spin while they wait: on a device
 somebody else needs the core.
 """
@@ -58,11 +59,9 @@ def _describe(tensor: Any) -> dict[str, Any]:
     found = re.match(r"tensor\((\w+)\)$", tensor.type)
     if found is None or found.group(1) not in _DTYPES:
         raise ValueError("%s is a %s: only tensors of numbers can be run" % (tensor.name, tensor.type))
-    if any(not isinstance(size, int) for size in tensor.shape):
-        raise ValueError("%s has the dynamic shape %s" % (tensor.name, tensor.shape))
     return {
         "name": tensor.name,
-        "shape": list(tensor.shape),
+        "shape": [size if isinstance(size, int) else None for size in tensor.shape],
         "dtype": _DTYPES[found.group(1)],
         "scale": None,
         "zero_point": None,
@@ -88,21 +87,36 @@ class Session:
         self.inputs = _in_order(session.get_inputs(), bindings["inputs"], "input")
         self.outputs = _in_order(session.get_outputs(), bindings["outputs"], "output")
         self._binding = session.io_binding()
+        self._varies = any(None in tensor["shape"] for tensor in self.inputs)
         self._values: dict[str, list[Any]] = {"in": [], "out": []}
         for side, tensors in (("in", self.inputs), ("out", self.outputs)):
             for tensor in tensors:
-                memory = np.zeros(tensor["shape"], dtype=tensor["dtype"])
+                shape = [1 if size is None else size for size in tensor["shape"]]
+                memory = np.zeros(shape, dtype=tensor["dtype"])
                 self._values[side].append(onnxruntime.OrtValue.ortvalue_from_numpy(memory))
         for tensor, value in zip(self.inputs, self._values["in"]):
             self._binding.bind_ortvalue_input(tensor["name"], value)
         for tensor, value in zip(self.outputs, self._values["out"]):
-            self._binding.bind_ortvalue_output(tensor["name"], value)
+            if self._varies:
+                self._binding.bind_output(tensor["name"])
+            else:
+                self._binding.bind_ortvalue_output(tensor["name"], value)
 
     def set_input(self, i: int, array: Any) -> None:
-        self._values["in"][i].update_inplace(array)
+        value = self._values["in"][i]
+        if self._varies and value.shape() != list(array.shape):
+            import onnxruntime
+
+            # A value shares the memory of its array, which the next sample is written to: the caller's must not be it.
+            self._values["in"][i] = onnxruntime.OrtValue.ortvalue_from_numpy(array.copy())
+            self._binding.bind_ortvalue_input(self.inputs[i]["name"], self._values["in"][i])
+            for tensor in self.outputs:  # one of the last size may be bound
+                self._binding.bind_output(tensor["name"])
+        else:
+            value.update_inplace(array)
 
     def invoke(self) -> None:
         self._session.run_with_iobinding(self._binding)
 
     def get_output(self, i: int) -> Any:
-        return self._values["out"][i].numpy()
+        return self._binding.get_outputs()[i].numpy() if self._varies else self._values["out"][i].numpy()

@@ -1,0 +1,67 @@
+"""Sizes that vary: every format either takes each of them in one payload, or refuses by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgekit import plugins
+from edgekit.runner.session import run_samples
+from tests.convert.programs import Network, make, of_any_length, worst
+
+if TYPE_CHECKING:
+    from edgekit.convert.formats.base import Format
+
+pytestmark = pytest.mark.slow
+
+ABLE = [
+    ("onnx", "float32", 100.0),
+    ("onnx", "float16", 45.0),
+    ("onnx", "dynamic-int8", 20.0),
+    ("onnx", "weight-int8", 25.0),
+    ("onnx", "int8", 6.0),  # calibrated at the nominal size; few tokens give wider ranges
+]
+"""Format, precision, and the SNR that it reaches at every size."""
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return of_any_length(tmp_path_factory.mktemp("tagger"))
+
+
+@pytest.fixture(scope="module")
+def lowered(tmp_path_factory: pytest.TempPathFactory, tagger: Network) -> Any:
+    """The folder that a format's `lower` filled, once each."""
+    folders: dict[str, Path] = {}
+
+    def folder_of(form: Format) -> Path:
+        if form.name not in folders:
+            folders[form.name] = tmp_path_factory.mktemp(form.name)
+            form.lower(tagger.exported, folders[form.name])
+        return folders[form.name]
+
+    return folder_of
+
+
+@pytest.mark.parametrize(("name", "precision", "least"), ABLE, ids=[f"{n}-{p}" for n, p, _ in ABLE])
+def test_one_payload_takes_every_size_in_any_order(
+    tagger: Network, lowered: Any, name: str, precision: str, least: float
+) -> None:
+    form: Format = plugins.load("format", name)()
+    payload = lowered(form) / f"{precision}-{form.payload}"
+    converted = make(form, tagger, precision, payload)
+    session, _ = form.session(payload, converted.bindings)
+    for size in (*tagger.others, tagger, *reversed(tagger.others), tagger):
+        found = worst(size, run_samples(session, size.inputs))
+        assert found >= least, (getattr(size, "sizes", "nominal"), found)
+
+
+def test_sizes_that_are_proven(tagger: Network) -> None:
+    assert [size.sizes["length"] for size in tagger.others] == [3, 24, 13]
+    tags, text = tagger.exported.outputs
+    assert tags.describe() == "float32[1, length 3..24, 5]"
+    assert text.describe() == "float32[1, 3]"
+    assert np.unique([size.reference[0].shape[2] for size in tagger.others]).tolist() == [3, 13, 24]
