@@ -13,7 +13,7 @@ ANY_LENGTH = "language_id_any_length"
 
 
 def test_it_is_language_id_at_48_tokens_and_agrees_with_it_without_padding() -> None:
-    """Agrees, and is not equal: the convolution sees zeros beyond a text where language_id has embeddings of padding."""
+    """Agrees, but is not equal: the convolution sees zeros beyond a text where language_id has embedded padding."""
     import torch
 
     fixed, open_ = (import_model(MODELS / name) for name in ("language_id", ANY_LENGTH))
