@@ -131,7 +131,12 @@ def install_remedy(device: Device, runtime: str) -> str:
 def _ended_early(device: Device, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
     said = completed.stderr.decode("utf-8", "replace").strip()[-2 * _QUOTED :]
     last = f"after its {events[-1]['event']!r} event" if events else "before its first event"
-    if not events and completed.code in (126, 127):
+    if not events and device.runner is not None and device.runner.kind == "native":
+        remedy = (
+            "The native runner does not start there: its root must be on a file system that lets programs run, and the "
+            "system needs glibc. --runner python does without it, where there is a Python."
+        )
+    elif not events and completed.code in (126, 127):
         remedy = "Install Python 3.8 or newer there, or set `python` in the target to its path."
     elif completed.code == 137:
         remedy = "It was killed, most likely for want of memory: free some, or take a smaller artifact."

@@ -136,7 +136,10 @@ void event_end(void) {
   while (written < line.used) {
     ssize_t some = write(output, line.text + written, line.used - written);
     if (some < 0 && errno == EINTR) continue;
-    if (some < 0) _exit(1); /* nobody listens any more */
+    if (some < 0) {
+      supervisor_host_gone();
+      _exit(1);
+    }
     written += (size_t)some;
   }
   supervisor_line_ends();

@@ -19,7 +19,7 @@
 
 typedef struct {
   char stage[80];
-  bool in_line, last_event;
+  bool in_line, last_event, host_gone;
 } Shared;
 
 static Shared alone; /* until there are two processes */
@@ -29,6 +29,7 @@ void supervisor_stage(const char *stage) { snprintf(shared->stage, sizeof shared
 void supervisor_line_begins(void) { shared->in_line = true; }
 void supervisor_line_ends(void) { shared->in_line = false; }
 void supervisor_last_event(void) { shared->last_event = true; }
+void supervisor_host_gone(void) { shared->host_gone = true; }
 
 static _Noreturn void work_in_child(pid_t parent, int (*work)(void *), void *argument) {
   struct rlimit no_core = {0, 0};
@@ -76,14 +77,15 @@ _Noreturn void supervise(int output, int (*work)(void *), void *argument) {
     work_in_child(parent, work, argument);
   }
   close(alive[1]);
-  if (!wait_for_end(alive[0], output)) kill(child, SIGKILL);
+  bool has_host = wait_for_end(alive[0], output);
+  if (!has_host) kill(child, SIGKILL);
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) _exit(1);
+  if (!has_host) _exit(1);
   if (WIFSIGNALED(status) && !is_own_doing(WTERMSIG(status))) end_like(WTERMSIG(status));
   if (WIFEXITED(status) && shared->last_event) _exit(WEXITSTATUS(status));
-  if (shared->in_line || shared->last_event) _exit(1);
+  if (shared->in_line || shared->last_event || shared->host_gone) _exit(1);
   const char *stage = shared->stage[0] != '\0' ? shared->stage : "starting";
   if (WIFSIGNALED(status)) fail("failed", "it crashed (signal %d) while %s", WTERMSIG(status), stage);
-  if (WEXITSTATUS(status) == 1) _exit(1); /* the host was gone */
   fail("failed", "the runtime ended the process with status %d while %s", WEXITSTATUS(status), stage);
 }

@@ -21,5 +21,6 @@ void supervisor_stage(const char *stage);
 void supervisor_line_begins(void); /* between the two a line may be torn, and no further one would help */
 void supervisor_line_ends(void);
 void supervisor_last_event(void); /* `done` or `error` goes out now: nothing may follow */
+void supervisor_host_gone(void);  /* nobody reads events any more */
 
 #endif
