@@ -69,8 +69,9 @@ def test_token_ids_through_onnx_runtime(
     random_ = np.random.default_rng(0)
     table = random_.standard_normal((50, 6)).astype("float32")
     graph = helper.make_graph(
-        [helper.make_node("Gather", ["table", "ids"], ["rows"]), helper.make_node("ReduceSum", ["rows", "axis"], ["sum"],
-         keepdims=0), helper.make_node("Add", ["sum", "bias"], ["y"])],
+        [helper.make_node("Gather", ["table", "ids"], ["rows"]),
+         helper.make_node("ReduceSum", ["rows", "axis"], ["sum"], keepdims=0),
+         helper.make_node("Add", ["sum", "bias"], ["y"])],
         "ids",
         [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 2]),
          helper.make_tensor_value_info("bias", TensorProto.FLOAT, [1, 6])],

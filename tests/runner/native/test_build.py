@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +17,9 @@ from edgekit.errors import MissingPackageError, RunnerError
 from edgekit.files import sha256_of
 
 if TYPE_CHECKING:
-    from edgekit.devices import Device, Target
+    from pathlib import Path
+
+    from edgekit.devices import Target
 
 MACHINES = {"x86_64": (62, 64), "aarch64": (183, 64), "armv7l": (40, 32), "riscv64": (243, 64)}
 """ELF's e_machine, and the width."""
@@ -84,20 +85,21 @@ def test_a_device_s_triple(platform: Platform, triple: str | None) -> None:
         native_triple(platform)
 
 
-def test_the_sources_are_no_part_of_the_python_runner(device: Device) -> None:
+def test_a_device_with_python_gets_the_python_runner_without_the_native_one_s_sources(local_target: Target) -> None:
+    with connect(local_target) as device:
+        assert runners.runner_for(device).kind == "python"
+        assert b"runtime_litert.c" not in runners.runner_for(device).path.read_bytes()
     assert len(sources()) > 20
-    assert runners.runner_for(device).kind == "python"
-    assert b"runtime_litert.c" not in runners.runner_for(device).path.read_bytes()
 
 
 @pytest.mark.slow
 def test_a_device_without_python_gets_it(target: Target, tmp_path: Path) -> None:
     """Over every transport; its libraries are those of the environment on the device."""
     with connect(msgspec.structs.replace(target, python="/no/such/python")) as device:
-        site = Path(device.root) / "env" / "current" / "site"
+        site = device.path("env", "current", "site")
         for name in ("ai_edge_litert/libLiteRt.so", "onnxruntime/capi/libonnxruntime.so.1.2.3", "tvm/lib/other.so"):
-            (site / name).parent.mkdir(parents=True)
-            (site / name).touch()
+            make = ["sh", "-c", 'mkdir -p -- "${1%/*}" && : > "$1"', "sh", f"{site}/{name}"]
+            assert device.run(make, step="making a library").code == 0
         runner = runners.runner_for(device)
         assert runner.kind == "native"
         assert runner.fields["libraries"] == {
