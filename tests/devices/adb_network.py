@@ -34,16 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
-_PACKAGES = ("adbd", "libstdc++6", "mksh", "toybox")
+_PACKAGES = ("adbd", "busybox-static", "libstdc++6", "mksh", "toybox")
 _PYTHON_NEEDS = ("libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libsqlite3-0", "libssl3t64", "zlib1g")
 """What a Python that is shown in the root finds no copy of among its own files."""
 TOYBOX = """
-basename cat chgrp chmod chown cksum cmp cp cut date dd df dirname du echo env expr false file find getconf grep
+basename cat chgrp chmod chown cksum cmp cp cut date df dirname du echo env false file find getconf grep
 head hostname id kill ln ls md5sum mkdir mktemp mv nice nl nproc od paste pgrep pidof printenv printf ps pwd readlink
-realpath rm rmdir sed seq sha1sum sha256sum sha512sum sleep sort split stat sync tail tee test time timeout touch tr
+realpath rm rmdir sed seq sha1sum sha256sum sha512sum sleep sort split stat sync tail tee test time timeout touch
 true truncate uname uniq uptime wc which xargs xxd yes zcat
 """
-"""What toybox is on a phone."""
+"""What toybox is on a phone, without what Debian does not build into it."""
+NOT_IN_TOYBOX = ("dd", "expr", "tr")
+"""A phone has these too; here busybox stands in."""
 _GETPROP = """#!/bin/sh
 case $1 in
   ro.product.cpu.abi) echo x86_64 ;;
@@ -77,6 +79,7 @@ _LISTENS = "0A"
 def phone_root() -> Path:
     """A root like a phone's: mksh as `sh`, toybox for everything else, `getprop`, and adbd."""
     links = {f"system/bin/{name}": "/usr/bin/toybox" for name in TOYBOX.split()}
+    links |= {f"system/bin/{name}": "/usr/bin/busybox" for name in NOT_IN_TOYBOX}
     links |= {"system/bin/sh": "/usr/bin/mksh", "usr/bin/sh": "mksh"}
     return debian_root((*_PACKAGES, *_PYTHON_NEEDS), files={"system/bin/getprop": _GETPROP}, links=links)
 

@@ -15,12 +15,12 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from adb_network import TOYBOX
+from adb_network import NOT_IN_TOYBOX, TOYBOX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-COREUTILS = ["mkdir", "mv", "rm", "ln", "cat", "sync", "df", "date", "find", "chmod", "rmdir", "readlink", "sleep"]
+COREUTILS = "mkdir mv rm ln cat sync df date find ls sed wc dd head tail chmod rmdir readlink sleep sha256sum"
 BOXES = ("coreutils", "bash", "busybox", "toybox", "old-toybox")
 _REFUSING_MV = """#!/bin/mksh
 for argument do case $argument in
@@ -44,7 +44,7 @@ def make_box(name: str, folder: Path) -> Path:
     folder.mkdir()
     if name in ("coreutils", "bash"):
         _link(folder, "sh", "bash" if name == "bash" else "dash")
-        for command in (*COREUTILS, "sha256sum"):
+        for command in COREUTILS.split():
             _link(folder, command, command)
     elif name == "busybox":
         subprocess.run([_found("busybox"), "--install", "-s", str(folder)], check=True)
@@ -52,6 +52,8 @@ def make_box(name: str, folder: Path) -> Path:
         _link(folder, "sh", "mksh")
         for command in TOYBOX.split():
             _link(folder, command, "toybox")
+        for command in NOT_IN_TOYBOX:
+            _link(folder, command, "busybox")
     if name == "old-toybox":
         _link(folder, "toybox", "toybox")
         for command, script in {"mv": _REFUSING_MV, "sync": _REFUSING_SYNC}.items():

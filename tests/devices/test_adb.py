@@ -20,6 +20,7 @@ from edgekit.devices import Target, adb, adb_server, adb_streams, connect
 from edgekit.devices.adb_server import Attached, attached
 from edgekit.devices.store import Store
 from edgekit.devices.target import AdbSettings
+from edgekit.devices.upload import Progress
 from edgekit.errors import (
     AuthenticationError,
     ConnectionLostError,
@@ -253,12 +254,15 @@ def test_an_adbd_killed_in_the_middle_of_a_push(
                 mortal.kill()
 
         with pytest.raises(ConnectionLostError, match="'mortal' .* was lost while uploading"):
-            deploy(device, new, kill)
+            deploy(device, new, Progress(on_bytes=kill))
         assert Path(device.path("models/tiny/current")).resolve().name == old.id
         assert not Path(Store(device).artifact_path(new.id)).exists()
     mortal.start()
     with connect(target) as device:
-        assert deploy(device, new).previous_id == old.id
+        again = deploy(device, new)
+        assert again.previous_id == old.id
+        if megabytes << 20 > adb._SYNC_BYTES:  # through `cat`: it goes on where it was
+            assert again.resumed_bytes > 1_000_000
         assert Path(device.path("models/tiny/current")).resolve().name == new.id
         assert list(Path(device.path("tmp")).iterdir()) == []
 
