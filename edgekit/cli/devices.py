@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from pathlib import Path
 
 import click
@@ -10,6 +13,7 @@ from rich.text import Text
 from edgekit.cli import output
 from edgekit.cli.options import targets_option
 from edgekit.cli.output import json_option
+from edgekit.errors import EXIT_DONE
 
 
 @click.command("devices")
@@ -18,9 +22,9 @@ from edgekit.cli.output import json_option
     "--deadline",
     "deadline_s",
     type=click.FloatRange(min=0.1),
-    default=2.5,
+    default=5.0,
     show_default=True,
-    help="Seconds to wait for all of them together.",
+    help="Seconds to wait for all of them together; one that does not even greet is given up after 1.5.",
 )
 @json_option
 def command(folder: Path, deadline_s: float, *, as_json: bool) -> None:  # fmt: skip
@@ -30,6 +34,7 @@ def command(folder: Path, deadline_s: float, *, as_json: bool) -> None:  # fmt: 
     found = survey(folder, deadline_s=deadline_s)
     if as_json:
         output.print_json("devices", targets=found)
+        _leave()
         return
     style = {"reachable": "green", "unreachable": "red", "invalid": "bold red", "unclaimed": "yellow"}
     rows = [
@@ -39,3 +44,15 @@ def command(folder: Path, deadline_s: float, *, as_json: bool) -> None:  # fmt: 
         for one in found
     ]  # fmt: skip
     output.print_table("targets", ["target", "where", "state", "answered in", ""], rows, right="answered in")
+    _leave()
+
+
+def _leave() -> None:
+    """Ends the program at once if a thread still waits for a device.
+
+    The interpreter would end around that thread, and cryptography's clean-up crash under it.
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_DONE)

@@ -6,6 +6,7 @@ What is attached over ADB and named by no target is listed too, with the command
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-DEADLINE_S = 2.5
-"""With the start of the program under 3 s; a board that is up answers within one, over a slow link too."""
+PATIENCE_S = 1.5
+"""For each step of reaching a device: its name, its first packet, its greeting. Most that are off cost just this."""
+DEADLINE_S = 5.0
+"""For all devices together: one that has greeted may be slow, or this machine busy."""
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,20 +47,28 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lock: Holder | None = None
 
 
-def survey(folder: Path, *, deadline_s: float = DEADLINE_S) -> list[Seen]:
-    """Asks every target of a folder at once; what has not answered by the deadline is unreachable.
+def survey(folder: Path, *, deadline_s: float = DEADLINE_S, patience_s: float = PATIENCE_S) -> list[Seen]:
+    """Asks every target of a folder at once.
 
-    The threads are daemons: a connection that hangs beyond the deadline does not hold the program back.
+    A device is unreachable if a step of reaching it takes longer than `patience_s`, or all of it longer than the
+    deadline. The threads are daemons: one that hangs beyond the deadline holds nothing back. Whoever ends the program
+    meanwhile should do it without the interpreter's own clean-up (`os._exit`), which cryptography does not survive.
     """
     paths = list_targets(folder)
-    end = time.monotonic() + deadline_s
-    adb = _in_background(lambda: _attached(deadline_s))
-    answers = [_in_background(partial(_ask, path)) for path in paths]
+    began = time.monotonic()
+    adb = _in_background(lambda: _attached(patience_s))
+    asked = []
+    for path in paths:
+        found = threading.Event()
+        asked.append((path, found, _in_background(partial(_ask, path, patience_s, found))))
     seen: list[Seen] = []
-    for path, answer in zip(paths, answers, strict=True):
-        found = _awaited(answer, end)
-        seen.append(found or Seen(path.stem, _address(path), "unreachable", f"no answer within {deadline_s:g} s"))
-    return seen + _unclaimed(_awaited(adb, end) or [], paths)
+    for path, found, answer in asked:
+        one = _awaited(answer, began + min(patience_s, deadline_s))
+        if one is None and found.is_set():
+            one = _awaited(answer, began + deadline_s)
+        waited = deadline_s if found.is_set() else min(patience_s, deadline_s)
+        seen.append(one or Seen(path.stem, _address(path), "unreachable", f"no answer within {waited:g} s"))
+    return seen + _unclaimed(_awaited(adb, began + min(patience_s, deadline_s)) or [], paths)
 
 
 def _in_background(ask: Callable[[], T]) -> queue.Queue[T]:
@@ -73,19 +84,35 @@ def _awaited(answer: queue.Queue[T], end: float) -> T | None:
         return None
 
 
-def _ask(path: Path) -> Seen:
+def _ask(path: Path, patience_s: float, found: threading.Event) -> Seen:
+    """Sets `found` once the device's name is resolved: resolvers have bounds of their own, and long ones."""
     try:
-        target = load_target(str(path))
+        target = _impatient(load_target(str(path)), patience_s)
     except EdgeKitError as error:
         return Seen(path.stem, "", "invalid", str(error))
     began = time.monotonic()
     try:
+        if target.ssh is not None:
+            with suppress(OSError):  # then connecting says so
+                socket.getaddrinfo(target.ssh.host, target.ssh.port, type=socket.SOCK_STREAM)
+        found.set()
         with connect(target) as device:
             user = holder(device)
             took = time.monotonic() - began
             return Seen(path.stem, device.transport.describe, "reachable", target.description, round(took, 3), user)
     except EdgeKitError as error:
         return Seen(path.stem, _address(path), "unreachable", str(error))
+
+
+def _impatient(target: Target, patience_s: float) -> Target:
+    """The target with a shorter bound for connecting."""
+    if target.ssh is not None:
+        bound = min(target.ssh.connect_timeout_s, patience_s)
+        return msgspec.structs.replace(target, ssh=msgspec.structs.replace(target.ssh, connect_timeout_s=bound))
+    if target.adb is not None:
+        bound = min(target.adb.connect_timeout_s, patience_s)
+        return msgspec.structs.replace(target, adb=msgspec.structs.replace(target.adb, connect_timeout_s=bound))
+    return target
 
 
 def _address(path: Path) -> str:

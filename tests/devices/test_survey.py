@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def test_a_hanging_device_does_not_hold_the_others(sshd: ThrowawaySshd, tmp_path
         for name in ("hangs1", "hangs2", "hangs3"):
             (folder / f"{name}.toml").write_text(SSH.format(port=silent.getsockname()[1]))
         began = time.monotonic()
-        found = {seen.name: seen for seen in survey(folder, deadline_s=3.0)}
+        found = {seen.name: seen for seen in survey(folder, deadline_s=3.0, patience_s=10)}
         took = time.monotonic() - began
     assert found["a"].state == "reachable"
     assert found["a"].answered_in_s is not None
@@ -37,6 +38,38 @@ def test_a_hanging_device_does_not_hold_the_others(sshd: ThrowawaySshd, tmp_path
     assert {found[name].state for name in ("hangs1", "hangs2", "hangs3")} == {"unreachable"}
     assert "no answer within 3 s" in found["hangs1"].what
     assert took < 5
+
+
+def test_a_link_that_drops_every_packet_costs_our_patience_and_no_more(sshd: ThrowawaySshd, tmp_path: Path) -> None:
+    for number in range(5):
+        sshd.write_target(tmp_path / f"up{number}.toml", f"up{number}", str(tmp_path / "root"))
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # a queue that is full and that nobody empties: the kernel drops what comes after
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        for number in range(5):
+            (tmp_path / f"down{number}.toml").write_text(SSH.format(port=full.getsockname()[1]))
+        began = time.monotonic()
+        found = survey(tmp_path)
+        took = time.monotonic() - began
+    assert [seen.name for seen in found if seen.state == "reachable"] == [f"up{number}" for number in range(5)]
+    assert took < survey_module.PATIENCE_S + 2, "1.5 s where nothing else runs"
+
+
+def test_a_name_that_never_resolves_costs_our_patience_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "board.toml").write_text('schema = 1\ntransport = "ssh"\n[ssh]\nhost = "board.local"\n')
+    monkeypatch.setattr(survey_module, "attached", lambda _: [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(8) or [])
+    began = time.monotonic()
+    (seen,) = survey(tmp_path, patience_s=0.5)
+    assert time.monotonic() - began < 3
+    assert seen.what == "no answer within 0.5 s"
 
 
 def test_a_device_in_use_is_told_with_its_user(sshd: ThrowawaySshd, tmp_path: Path) -> None:
