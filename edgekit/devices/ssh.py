@@ -10,6 +10,7 @@ awaited for longer.
 from __future__ import annotations
 
 import getpass
+import logging
 import selectors
 import shlex
 import socket
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
     from edgekit.devices.source import Source
     from edgekit.devices.target import Target
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+"""Else what its threads meet on a lost link is printed on standard error, beside our own error about it."""
 
 DEAD_LINK_S = 20
 KEEPALIVE_S = 5

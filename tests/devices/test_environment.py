@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from boxes import BOXES, make_box
 from wheelhouse import make_wheel
 
 from edgekit.devices import Device, Target, connect
+from edgekit.devices.conditions import ask_conditions
 from edgekit.devices.environment import ask_platform, differing, install, installed, provision, remove
 from edgekit.devices.environment.needs import pinned
 from edgekit.devices.environment.platforms import Platform, read_platform
 from edgekit.devices.environment.wheels import open_wheel
+from edgekit.devices.introduction import introduce
 from edgekit.devices.scripts import IN_ENVIRONMENT
 from edgekit.errors import (
     ConnectionLostError,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cut_proxy import CutProxy
+
+    from edgekit.devices.environment.records import Record
 
 pytestmark = pytest.mark.device
 
@@ -157,6 +162,34 @@ def test_a_device_without_python_gets_the_libraries_alone(ssh_target: Target, wh
         assert provision(device, ["litert"], offline=wheels).already_there
         with pytest.raises(NoWheelError, match="no Python 3.8 or newer, and the runtime 'torchlite' cannot"):
             provision(device, ["torchlite"], offline=wheels)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_the_tools_of_a_device_are_enough(
+    box: str, local_target: Target, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Provisioned, verified, removed, examined and introduced under every shell and set of tools that devices have."""
+    monkeypatch.setenv("PATH", str(make_box(box, tmp_path / "box")))
+    with connect(msgspec.structs.replace(local_target, python="python3")) as device:
+        platform = ask_platform(device)
+        assert (platform.machine, platform.libc, platform.python) == (host.machine(), "glibc", None)
+        result = provision(device, ["litert"], offline=wheels)
+        assert differing(device, result_record(device), device.path("env", result.id)) == []
+        assert provision(device, ["litert"], offline=wheels).already_there
+        now = ask_conditions(device)
+        assert now.memory_bytes
+        assert now.busy is not None
+        assert remove(device)
+    told = introduce(local_target)
+    assert (told.machine, told.python, len(told.core_khz)) == (host.machine(), None, os.cpu_count())
+
+
+def result_record(device: Device) -> Record:
+    """The record of the current environment."""
+    found = installed(device)
+    assert found is not None
+    assert found.record is not None
+    return found.record
 
 
 def test_a_version_that_has_no_wheel_there_gives_way_to_one_that_has(local_target: Target, wheels: Path) -> None:
