@@ -11,6 +11,7 @@ compare     stored runs against stored runs
 order       how two artifacts take turns on a device
 gate        two artifacts in turn on a device, judged
 aa_test     a target's gate against itself: false alarms, power, what it can see
+race        many arms, one winner: what is clearly beaten is measured no further
 report/     a page of runs, and its plots
 ci          verdicts as JUnit XML and as a pull request's comment
 """

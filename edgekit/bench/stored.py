@@ -15,7 +15,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.bench.aa_test import SUFFIX
 from edgekit.bench.run import Run, decode_run, read_run
 from edgekit.errors import ArtifactError
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 GIT_TIMEOUT_S = 60
 DEFAULT_FOLDER = "bench_results"
+OTHERS = (".aa.json", ".tune.json")
+"""What else is kept beside runs."""
 
 
 def stored_runs(where: str) -> list[Run]:
@@ -34,7 +35,7 @@ def stored_runs(where: str) -> list[Run]:
     """
     path = Path(where)
     if path.is_dir():
-        runs = [read_run(file) for file in sorted(path.rglob("*.json")) if not file.name.endswith(SUFFIX)]
+        runs = [read_run(file) for file in sorted(path.rglob("*.json")) if not file.name.endswith(OTHERS)]
     elif path.exists():
         runs = [read_run(path)]
     else:
@@ -51,7 +52,7 @@ def _of_revision(where: str) -> Iterator[Run]:
         raise _nowhere(where, "no file, folder or git revision begins with a dash")
     listed = _git(where, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", revision, "--", inside])
     names = listed.decode("utf-8", "surrogateescape").split("\0")
-    names = [name for name in names if name.endswith(".json") and not name.endswith(SUFFIX)]
+    names = [name for name in names if name.endswith(".json") and not name.endswith(OTHERS)]
     asked = "".join(f"{revision}:{name}\n" for name in names if "\n" not in name).encode("utf-8", "surrogateescape")
     answers = _git(where, ["cat-file", "--batch"], stdin=asked)
     position = 0

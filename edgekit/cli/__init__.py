@@ -28,6 +28,7 @@ COMMANDS = {
     "bench": "Measure artifacts on a target.",
     "compare": "Compare stored runs: files, folders, or git revisions.",
     "gate": "Judge an artifact against a baseline, both measured in turn on a device.",
+    "tune": "Find the best artifact of a model for a target, inside limits.",
     "report": "Make a self-contained HTML report of stored runs, and its plots as files.",
 }
 

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import locked, runner_option, targets_option, wait_option, with_runner
+from edgekit.cli.options import locked, runner_option, targets_option, thread_counts, wait_option, with_runner
 from edgekit.cli.output import json_option
 from edgekit.dimensions import dimensions, told
 
@@ -29,23 +29,11 @@ _STAGES = {
 }
 
 
-def _threads(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter("give numbers, such as 1 or 1,2,4") from None
-    if any(count < 1 for count in counts):
-        raise click.BadParameter("a thread count is 1 or more")
-    return counts
-
-
 @click.command("bench")
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT...")
 @click.option("--on", "target", required=True, metavar="TARGET", help="A name in the targets folder, or a .toml file.")
 @click.option(
-    "--threads", callback=_threads, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]"
+    "--threads", callback=thread_counts, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]"
 )
 @click.option(
     "--blocks", type=click.IntRange(min=1), help="Fresh processes per measurement.  [default: 3; with --aa, 10 pairs]"

@@ -51,6 +51,20 @@ class Share(click.ParamType):  # type: ignore[type-arg]  # likewise
         return share
 
 
+class ByteCount(click.ParamType):  # type: ignore[type-arg]  # likewise
+    """`900kB`, `4MB` or `1.5GB`, in powers of ten, as bytes."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(b|kb|mb|gb)?", str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is no size: write 900kB, 4MB or 1.5GB", param, ctx)
+        return round(float(found[1]) * {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9}[found[2] or "b"])
+
+
 targets_option = click.option(
     "--targets", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("targets"),
     show_default=True, help="Folder with the target files.",
@@ -88,3 +102,16 @@ def locked(device: Device, purpose: str, wait_s: float) -> Iterator[None]:
 
     with device.lock(purpose, wait_s, on_wait=tell):
         yield
+
+
+def thread_counts(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """`1,2,4` as numbers: the callback of --threads."""
+    if text is None:
+        return None
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter("give numbers, such as 1 or 1,2,4") from None
+    if any(count < 1 for count in counts):
+        raise click.BadParameter("a thread count is 1 or more")
+    return counts

@@ -1,0 +1,307 @@
+"""Tune: which artifact of a model, with how many threads, is the best on a device, inside the limits.
+
+Every recipe that the device has a runtime for is converted and proven; what breaks a limit on size or accuracy is out
+before it is measured. The rest race on the device (`edgekit.bench.race`), each with every thread count; what takes too
+much memory is out when that is known. The winner is the fastest, or the smallest payload of those within the race's
+tolerance of it. The Pareto front holds what nothing beats in latency, accuracy and size together.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from edgekit import plugins
+from edgekit.artifact import Accuracy, Artifact
+from edgekit.bench.compare import middle
+from edgekit.bench.measure import Prepared, measure, prepare
+from edgekit.bench.race import Race, Rules, race
+from edgekit.convert import convert
+from edgekit.devices.runner_client import device_info
+from edgekit.errors import DataError, RunnerError, RuntimeMissingError, WrongAnswerError
+from edgekit.files import point_to, write_file
+from edgekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from edgekit.convert import Bounds, Outcome
+    from edgekit.convert.load import ModelRef
+    from edgekit.devices import Device
+
+SCHEMA = 1
+SUFFIX = ".tune.json"
+TRIPLES = {"aarch64": "aarch64-linux-gnu", "armv7l": "armv7-linux-gnueabihf", "x86_64": "x86_64-linux-gnu"}
+"""What a compiled format is compiled for, by what a device calls its machine."""
+
+State = Literal["winner", "front", "beaten", "slower", "over a limit", "failed"]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an artifact may cost: of the metric ("1%"), bytes of payload, bytes of memory there. None: anything."""
+
+    max_drop: str | None = None
+    max_size_bytes: int | None = None
+    max_memory_bytes: int | None = None
+
+
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recipe with a thread count, and what became of it. What was not measured is None, `because` of something.
+
+    state: "winner"; "front": as good in some respect as anything; "slower": not told from the winner by the race, but
+    no better in any respect; "beaten" in the race; "over a limit"; "failed".
+    """
+
+    recipe: Recipe
+    threads: int
+    state: State
+    artifact: str | None = None
+    latency_ns: float | None = None
+    blocks: int = 0
+    size_bytes: int | None = None
+    memory_bytes: int | None = None
+    accuracy: Accuracy | None = None
+    because: str = ""
+
+
+class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The outcome for a model on a target; arms by latency, those without one last."""
+
+    id: str
+    started_at: str
+    model: str
+    target: str
+    limits: Limits
+    seed: int
+    arms: tuple[Arm, ...]
+    schema: int = SCHEMA
+
+    @property
+    def winner(self) -> Arm | None:
+        """The arm to deploy; None if nothing is inside the limits."""
+        return next((arm for arm in self.arms if arm.state == "winner"), None)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Who is told what is going on: a conversion's stage, and an arm's block."""
+
+    on_stage: Callable[[str, str], None] = lambda _title, _stage: None
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None
+    on_round: Callable[[int, int], None] = lambda _number, _arms: None
+    on_block: Callable[[str], None] = lambda _arm: None
+
+
+def default_recipes(device: Device) -> list[Recipe]:
+    """Every precision of every format that the device has a runtime for.
+
+    Raises:
+        RuntimeMissingError: it has none.
+        DeviceError: see `device_info`.
+    """
+    info = device_info(device)
+    there = {name for name, found in info["runtimes"].items() if "package" in found}
+    machine = info["facts"]["values"].get("machine")
+    recipes = []
+    for name in plugins.names("format"):
+        form = plugins.load("format", name)
+        if form.runtime not in there or (form.compiled and machine not in TRIPLES):
+            continue
+        triple = TRIPLES[machine] if form.compiled else None
+        recipes += [Recipe(name, precision, triple) for precision in form.precisions]
+    if not recipes:
+        raise RuntimeMissingError(
+            f"{device.name} has no runtime for any format.", remedy=f"Run: edgekit provision {device.target.name}."
+        )
+    return recipes
+
+
+def tune(
+    device: Device,
+    ref: ModelRef,
+    recipes: Sequence[Recipe],
+    *,
+    threads: Sequence[int],
+    limits: Limits,
+    out: Path,
+    rules: Rules,
+    lock: Callable[[], AbstractContextManager[object]],
+    bounds: Bounds | None = None,
+    telling: Telling | None = None,
+) -> Tuned:
+    """Converts, races, and links the winner as `out/MODEL/tuned-TARGET`.
+
+    Args:
+        device: connected.
+        ref: the model.
+        recipes: what takes part.
+        threads: each recipe runs with each count.
+        limits: what an artifact may cost.
+        out: artifacts appear there, as for `convert`.
+        rules: of the race.
+        lock: gives the block in which the device is ours; entered when everything is converted.
+        bounds: of the conversions.
+        telling: who is told what is going on.
+
+    Raises:
+        RecipeError: an unknown recipe, or no such accuracy budget; nothing was run.
+        ConnectionLostError, ...: the device was lost; see `edgekit.devices`.
+    """
+    telling = telling or Telling()
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    outcomes = convert(
+        ref, recipes, out=out, max_drop=limits.max_drop, bounds=bounds,
+        on_stage=telling.on_stage, on_outcome=telling.on_outcome,
+    )  # fmt: skip
+    settled = [arm for outcome in outcomes for arm in _out_before_the_race(outcome, threads, limits)]
+    artifacts = _distinct(outcomes, {str(arm.recipe) for arm in settled})
+    with lock():
+        found = _Racing(device, artifacts, threads, limits, telling).run(rules)
+    arms = _ranked([*settled, *found], rules.tolerance)
+    made = Tuned(secrets.token_hex(6), started, ref.name, device.target.name, limits, rules.seed, tuple(arms))
+    if made.winner is not None:
+        link = next(o.link for o in outcomes if o.artifact is not None and o.artifact.id == made.winner.artifact)
+        assert link is not None
+        point_to(out / ref.name / f"tuned-{device.target.name}", link.resolve())
+    return made
+
+
+def write_tuned(made: Tuned, folder: Path) -> Path:
+    """Writes it under `folder/TARGET/` and returns its file.
+
+    Raises:
+        StorageError: it cannot be written; then nothing is.
+    """
+    stamp = made.started_at.replace("-", "").replace(":", "")
+    path = folder / made.target / f"{stamp}-{made.model}-{made.id[:6]}{SUFFIX}"
+    write_file(path, msgspec.json.encode(made) + b"\n")
+    return path
+
+
+def read_tuned(path: Path) -> Tuned:
+    """Reads a file of `write_tuned`.
+
+    Raises:
+        DataError: it is none, or of another schema.
+    """
+    try:
+        made = msgspec.json.decode(path.read_bytes(), type=Tuned)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"{path} is not what `edgekit tune` wrote: {error}.", remedy="Tune again.") from error
+    if made.schema != SCHEMA:
+        raise DataError(f"{path} has schema {made.schema}.", remedy=f"This version reads schema {SCHEMA}.")
+    return made
+
+
+def _out_before_the_race(outcome: Outcome, threads: Sequence[int], limits: Limits) -> Iterator[Arm]:
+    """The arms of a recipe that failed or is too large, one for all thread counts."""
+    if outcome.artifact is None:
+        assert outcome.error is not None
+        yield Arm(outcome.recipe, threads[0], "failed", because=outcome.error.what)
+        return
+    manifest = outcome.artifact.manifest
+    if limits.max_size_bytes is not None and manifest.payload_bytes > limits.max_size_bytes:
+        yield Arm(
+            outcome.recipe, threads[0], "over a limit", outcome.artifact.id, size_bytes=manifest.payload_bytes,
+            accuracy=manifest.accuracy, because=f"its payload has more than {limits.max_size_bytes / 1e6:g} MB",
+        )  # fmt: skip
+
+
+def _distinct(outcomes: Sequence[Outcome], out: set[str]) -> list[Artifact]:
+    """Artifacts that take part, each once: under a budget two recipes may have ended in the same."""
+    found: dict[str, Artifact] = {}
+    for outcome in outcomes:
+        if outcome.artifact is not None and str(outcome.recipe) not in out:
+            found.setdefault(outcome.artifact.id, outcome.artifact)
+    return list(found.values())
+
+
+class _Racing:
+    """The race on the device: pushes, measures, keeps what each arm costs there."""
+
+    def __init__(
+        self, device: Device, artifacts: Sequence[Artifact], threads: Sequence[int], limits: Limits, telling: Telling
+    ) -> None:
+        self._device, self._limits, self._telling = device, limits, telling
+        self._artifacts = {artifact.id: artifact for artifact in artifacts}
+        self._keys = [(artifact.id, count) for artifact in artifacts for count in threads]
+        self._prepared: dict[tuple[str, int], Prepared] = {}
+        self._memory: dict[tuple[str, int], int] = {}
+        self._lost: dict[tuple[str, int], tuple[State, str]] = {}
+
+    def run(self, rules: Rules) -> list[Arm]:
+        """All arms of the race, with what became of them."""
+        if not self._keys:
+            return []
+        done = race(self._keys, self._block, rules=rules, on_round=lambda n, arms: self._telling.on_round(n, len(arms)))
+        return [self._arm(key, done) for key in self._keys]
+
+    def _block(self, key: tuple[str, int]) -> float | None:
+        artifact, threads = self._artifacts[key[0]], key[1]
+        self._telling.on_block(f"{artifact.manifest.recipe} ×{threads}")
+        try:
+            if key not in self._prepared:
+                self._prepared[key] = prepare(self._device, artifact, threads=threads)
+            block = measure(self._device, self._prepared[key]).block
+        except (WrongAnswerError, RunnerError, RuntimeMissingError) as error:
+            self._lost[key] = ("failed", error.what)
+            return None
+        if block.model_rss_bytes is not None:
+            self._memory[key] = max(self._memory.get(key, 0), block.model_rss_bytes)
+        most = self._limits.max_memory_bytes
+        if most is not None and self._memory.get(key, 0) > most:
+            self._lost[key] = ("over a limit", f"it takes more than {most / 1e6:g} MB of memory")
+            return None
+        return block.median_ns
+
+    def _arm(self, key: tuple[str, int], done: Race[tuple[str, int]]) -> Arm:
+        manifest = self._artifacts[key[0]].manifest
+        medians = done.medians_ns.get(key, ())
+        state, because = self._lost.get(key, ("slower", ""))
+        if key in done.beaten:
+            state, because = "beaten", f"clearly slower than the fastest after round {done.beaten[key]}"
+        return Arm(
+            recipe=manifest.recipe,
+            threads=key[1],
+            state=state,
+            artifact=key[0],
+            latency_ns=middle(list(medians)) if medians else None,
+            blocks=len(medians),
+            size_bytes=manifest.payload_bytes,
+            memory_bytes=self._memory.get(key),
+            accuracy=manifest.accuracy,
+            because=because,
+        )
+
+
+def _ranked(arms: Sequence[Arm], tolerance: float) -> list[Arm]:
+    """Names the winner and the front, and sorts by latency."""
+    finalists = [arm for arm in arms if arm.state == "slower"]
+    fastest = min((arm.latency_ns or 0.0 for arm in finalists), default=0.0)
+    as_fast = [arm for arm in finalists if (arm.latency_ns or 0.0) <= fastest * (1 + tolerance)]
+    winner = min(as_fast, key=lambda arm: (arm.size_bytes or 0, arm.latency_ns or 0.0), default=None)
+    measured = [arm for arm in arms if arm.state in ("slower", "beaten")]
+    named = []
+    for arm in arms:
+        if arm is winner:
+            named.append(msgspec.structs.replace(arm, state="winner"))
+        elif arm in measured and not any(_beats(other, arm) for other in measured):
+            named.append(msgspec.structs.replace(arm, state="front"))
+        else:
+            named.append(arm)
+    return sorted(named, key=lambda arm: (arm.latency_ns is None, arm.latency_ns or 0.0))
+
+
+def _beats(a: Arm, b: Arm) -> bool:
+    """Whether a is at least as good in every respect, and better in one: latency, size, accuracy where both have it."""
+    respects = [(a.latency_ns or 0.0, b.latency_ns or 0.0), (a.size_bytes or 0, b.size_bytes or 0)]
+    drops = [arm.accuracy.drop if arm.accuracy is not None else None for arm in (a, b)]
+    if drops[0] is not None and drops[1] is not None:
+        respects.append((drops[0], drops[1]))
+    return all(x <= y for x, y in respects) and any(x < y for x, y in respects)
