@@ -37,7 +37,8 @@ def test_the_winner_is_the_fastest_and_of_equals_the_smallest() -> None:
 
 def test_the_front_holds_what_nothing_beats() -> None:
     arms = [arm("fast", 100, 9, 0.90), arm("exact", 200, 9, 0.99, state="beaten"),
-            arm("worse", 300, 9, 0.95, state="beaten"), arm("tiny", 400, 1, 0.80, state="beaten"), arm("broken", None, 0)]  # fmt: skip
+            arm("worse", 300, 9, 0.95, state="beaten"), arm("tiny", 400, 1, 0.80, state="beaten"),
+            arm("broken", None, 0)]  # fmt: skip
     states = {a.recipe.precision: a.state for a in _ranked(arms, 0.01)}
     assert states == {"fast": "winner", "exact": "front", "worse": "beaten", "tiny": "front", "broken": "failed"}
 
