@@ -7,6 +7,10 @@
     device          a connected target: its root folder and its lock
     scripts         every line of shell that EdgeKit runs on a device
     lock            one user at a time, even across cut links
+    chunks          content-defined chunks; chunk_list: their lists, and what a device says it has
+    plan            how files are put together there from what it has and what is sent
+    sending         a source to a file there, compressed where that is faster
+    upload          survey, plan, send, assemble, verify, publish
     store           files on the device: uploaded under a temporary name, verified there, renamed
     runner_zip      the runner as one file
     runner_client   the runner on the device: one request, its events

@@ -71,10 +71,14 @@ class Plan(msgspec.Struct, frozen=True):
     files: tuple[Assembly, ...]
     reused_bytes: int
     resumed_bytes: int
+    is_tight: bool = False
 
     @property
     def needed_bytes(self) -> int:
         """How much room it takes on the device until it is published."""
+        if self.is_tight:
+            copied = [assembly.file.bytes for assembly in self.files if not assembly.has_base]
+            return self.pack.total_bytes + max(copied, default=0)
         bases = sum(assembly.copies[0].bytes for assembly in self.files if assembly.has_base)
         return self.pack.total_bytes + sum(assembly.file.bytes for assembly in self.files) - bases
 
@@ -83,16 +87,27 @@ class Plan(msgspec.Struct, frozen=True):
         """Files of the device that it copies from, the pack too."""
         return {copy.path for assembly in self.files for copy in assembly.copies}
 
+    def tightened(self) -> Plan:
+        """The same with less room, for a plan that copies from its pack alone: what was copied is cut off the pack.
+
+        The last file of the pack comes first. A cut while files are put together then loses those.
+        """
+        plain = [assembly for assembly in self.files if not assembly.has_base]
+        based = [assembly for assembly in self.files if assembly.has_base]
+        plain.sort(key=lambda assembly: -min((copy.offset for copy in assembly.copies), default=0))
+        return msgspec.structs.replace(self, files=(*plain, *based), is_tight=True)
+
     def encode(self) -> bytes:
         """The plan file: the pack's chunks, which tell the next attempt what a cut one left; then the steps."""
         lines = []
         for assembly in self.files:
             copies = assembly.copies
             if assembly.has_base:
-                lines.append(f"{copies[0].path} {copies[0].bytes} {len(copies) - 1}")
+                lines.append(f"{copies[0].path} {copies[0].bytes} {len(copies) - 1} -")
                 copies = copies[1:]
             else:
-                lines.append(f"- 0 {len(copies)}")
+                left = copies[0].offset if self.is_tight and copies else "-"
+                lines.append(f"- 0 {len(copies)} {left}")
             lines += [" ".join(copy.words) for copy in copies]
         return encode(self.pack_chunks) + STEPS + b"\n" + "".join(f"{line}\n" for line in lines).encode()
 

@@ -151,13 +151,14 @@ shorten() {
 sed '1,/^steps$/d' "tmp/$nonce/plan" | {
   for file in "$@"; do
     file=./tmp/$nonce/$file
-    read -r base keep ranges || exit 1
+    read -r base keep ranges left || exit 1
     if [ "$base" = - ]; then made=$file; : > "$made"; else made=./$base; shorten "$made" "$keep"; fi || exit 1
     while [ "$ranges" -gt 0 ]; do
       read -r skip trim blocks count path || exit 1
       copy "$skip" "$trim" "$blocks" "$count" "$path" >> "$made" || exit 1
       ranges=$((ranges - 1))
     done
+    if [ "$left" != - ]; then shorten "./tmp/$nonce/pack" "$left" || exit 1; fi
     if [ "$base" != - ]; then
       echo "$name" > "tmp/$nonce/ready"
       mv -f -- "$made" "$file" || exit 1
@@ -173,9 +174,10 @@ done
 )
 """$1 root, $2 nonce, $3 final name, $4... files below root/tmp/nonce, in the order of its plan. Prints their `DIGESTS`.
 
-The steps of the plan, a file: `BASE KEEP COPIES`, and so many lines of what `copy` takes. The first KEEP bytes of BASE
-become the file, or BASE is `-`. All numbers come from the host: some shells count with 32 bits. A base moves when its
-file is whole, so a cut here loses nothing that had arrived.
+The steps of the plan, a file: `BASE KEEP COPIES LEFT`, and so many lines of what `copy` takes. The first KEEP bytes of
+BASE become the file, or BASE is `-`; after it the pack is cut to LEFT bytes, unless that is `-`. All numbers come
+from the host: some shells count with 32 bits. A base moves when its file is whole, so a cut here loses nothing that had
+arrived.
 """
 
 PUBLISH = (

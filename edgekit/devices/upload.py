@@ -194,6 +194,8 @@ class Upload:
         free = self._survey().free_bytes or 0
         plan = make_plan(self._files, [], pack)
         if plan.needed_bytes > free:
+            plan = plan.tightened()
+        if plan.needed_bytes > free:
             self._refuse(plan.needed_bytes, free)
         return plan
 

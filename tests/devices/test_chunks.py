@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.devices import chunk_list
@@ -102,11 +102,13 @@ def test_what_is_no_chunk_list_is_none(lines: list[str]) -> None:
     assert chunk_list.decode([line.encode() for line in lines]) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_answer_of_a_device_raises(answer: bytes) -> None:
     read_survey(answer)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -184,6 +186,7 @@ def test_what_a_cut_upload_left_is_continued_where_it_lies(tmp_path: Path) -> No
     assert carried_out(plan, {partial.path: left}) == {file.path: content}
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.randoms(use_true_random=False))
 def test_any_mixture_of_sources_gives_the_files_again(random_: random.Random) -> None:
     import tempfile

@@ -311,6 +311,14 @@ def test_what_cut_uploads_left_makes_room(small_disk: Path, device: Device, make
     assert_whole(device, artifact)
 
 
+def test_two_large_files_fit_where_they_do_not_fit_twice(small_disk: Path, device: Device, make_artifact: Make) -> None:
+    artifact = make_artifact(
+        payload=PAYLOAD[:300_000], more={"payload/b": noise(250_000, 2), "payload/c": b"", "x": PAYLOAD[:150_000]}
+    )
+    Store(device).push(artifact)
+    assert_whole(device, artifact)
+
+
 @pytest.mark.parametrize("target", ["local", "ssh"], indirect=True)
 def test_a_host_that_is_killed_goes_on_when_it_is_back(target: Target, make_artifact: Make) -> None:
     artifact = make_artifact(payload=PAYLOAD)
