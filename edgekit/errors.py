@@ -6,6 +6,8 @@ line prints exactly that paragraph and exits with `exit_status`; no traceback re
 
 from __future__ import annotations
 
+import re
+
 EXIT_DONE = 0
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -13,6 +15,15 @@ EXIT_FAILED_CHECK = 3
 """A regression, or a verification that failed."""
 EXIT_INCONCLUSIVE = 4
 EXIT_INTERRUPTED = 130
+
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""All but newline and tab: what moves a cursor, ends a line, or makes text read backwards."""
+
+
+def printable(text: str) -> str:
+    """A text that a terminal only shows: `\\x1b[2J` where it had the control sequence."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
 class EdgeKitError(Exception):
@@ -26,8 +37,8 @@ class EdgeKitError(Exception):
     exit_status = EXIT_ERROR
 
     def __init__(self, what: str, *, remedy: str = "") -> None:
-        self.what = what.strip()
-        self.remedy = remedy.strip()
+        self.what = printable(what.strip())  # it may quote a device or a file
+        self.remedy = printable(remedy.strip())
         super().__init__(self.what if not self.remedy else f"{self.what} {self.remedy}")
 
     def as_dict(self) -> dict[str, str]:
@@ -153,6 +164,14 @@ class RuntimeMissingError(DeviceError):
 
 class RunnerError(DeviceError):
     """The runner ended badly or broke its protocol."""
+
+
+class UnsuitableArtifactError(RunnerError):
+    """The artifact is compiled for another processor than the device's. Nothing was sent."""
+
+
+class RebootedError(DeviceError):
+    """The device started anew in the middle of a measurement. Nothing of it was kept."""
 
 
 class WrongAnswerError(DeviceError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from pathlib import Path
@@ -15,16 +14,16 @@ sys.path.insert(0, str(Path(__file__).parent / "devices"))  # cut_proxy, for tes
 from adb_network import Adbd, AdbNetwork, phone_root
 from cut_proxy import CutProxy
 
-from edgekit.artifact import Accuracy, Artifact, Bindings, FileEntry, Golden, Manifest, Parity, Provenance
 from edgekit.devices import Device, Target, connect, load_target
 from edgekit.devices.throwaway_sshd import ThrowawaySshd
 from edgekit.errors import EdgeKitError
-from edgekit.recipe import Recipe
-from edgekit.specs import TensorSpec
 from tests import machine
+from tests.artifacts import handmade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from edgekit.artifact import Artifact
 
 HOSTILE_NAME = 'it\'s a "root" $(touch pwned) `id`; & <x>'
 """A folder name that would run commands wherever a string became shell."""
@@ -132,33 +131,7 @@ def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
     def make(
         *, model: str = "tiny", payload: bytes = b"payload" * 1000, more: dict[str, bytes] | None = None
     ) -> Artifact:
-        contents = {"payload/model.tflite": payload, "golden/input-0.npy": b"in", "golden/output-0.npy": b"out"}
-        contents |= more or {}
-        tensor = TensorSpec("x", (1, 4))
-        manifest = Manifest(
-            model=model,
-            recipe=Recipe("tflite", "int8"),
-            runtime="litert",
-            payload="payload/model.tflite",
-            inputs=(tensor,),
-            outputs=(tensor,),
-            bindings=Bindings(("x",), ("x",)),
-            stored_dtypes={"int8": len(payload)},
-            files=tuple(
-                FileEntry(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in contents.items()
-            ),
-            parity=Parity("held out", 20.0, ()),
-            accuracy=Accuracy(None, "", True, None, None, 0, "made by hand"),
-            golden=Golden(1, ("golden/input-0.npy",), ("golden/output-0.npy",), (), 20.0),
-            provenance=Provenance("handmade", "0" * 64, None, 0, {}),
-        )
-        encoded = manifest.encode()
-        artifact_id = hashlib.sha256(encoded).hexdigest()
-        path = tmp_path / "artifacts" / artifact_id
-        for name, content in {"manifest.json": encoded, **contents}.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
-        return Artifact(artifact_id, path, manifest)
+        return handmade(tmp_path / "artifacts", model=model, payload=payload, more=more)
 
     return make
 

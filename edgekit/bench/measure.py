@@ -12,12 +12,14 @@ import msgspec
 from edgekit.artifact import OutputParity, SizeParity
 from edgekit.bench.run import Block, Context, Facts, Run, new_run_id
 from edgekit.bench.samples import Samples, pack
+from edgekit.bench.sense import rebooted_meanwhile, same_boot, sensible, whole, whole_runtime
 from edgekit.bench.statistics import summarise
+from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request
 from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
 from edgekit.devices.upload import Progress
-from edgekit.errors import DeviceBusyError, RunnerError, WrongAnswerError
+from edgekit.errors import ConnectionLostError, DeviceBusyError, RunnerError, WrongAnswerError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
@@ -86,8 +88,10 @@ def prepare(
     """Brings an artifact to the device, unless it is there.
 
     Raises:
+        UnsuitableArtifactError: it is compiled for another processor than the device's; nothing was sent.
         TransferError, DeviceStorageError, ConnectionLostError, ...: see `Store.push`.
     """
+    check_fits(device, artifact)
     store = Store(device)
     store.push(artifact, Progress(on_bytes) if on_bytes else None)
     runner = runner_for(device)
@@ -102,14 +106,25 @@ def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None
     Raises:
         WrongAnswerError: the golden inputs gave other outputs than on the host: nothing was timed.
         DeviceBusyError: the device was too busy for too long.
+        RebootedError: it started anew since the first block of this connection.
         RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `run_request`.
     """
+    step = f"measuring {prepared.artifact.title}"
     _wait_for_quiet(device)
-    events = run_request(device, prepared.request, idle_timeout_s=device.target.bench.idle_timeout_s, on_event=on_event)
-    by_name = {event["event"]: event for event in events if event["event"] != "facts"}
-    facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}
-    _check_answers(device, prepared.artifact, by_name)
-    return Measured(_block(device, by_name, facts, prepared.artifact), by_name["runtime"])
+    try:
+        events = run_request(
+            device, prepared.request, idle_timeout_s=device.target.bench.idle_timeout_s, on_event=on_event
+        )
+    except ConnectionLostError as error:
+        raise rebooted_meanwhile(device, step) or error from error
+    with sensible(device):
+        by_name = {event["event"]: event for event in events if event["event"] != "facts"}
+        facts = {event["when"]: _facts(event) for event in events if event["event"] == "facts"}
+        _check_answers(device, prepared.artifact, by_name)
+        block = whole(_block(device, by_name, facts, prepared.artifact))
+        for when in ("before", "after"):
+            same_boot(device, facts[when].values.get("boot_id"), step)
+        return Measured(block, whole_runtime(by_name["runtime"]))
 
 
 def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured]) -> Run:
@@ -281,6 +296,8 @@ def _block(device: Device, by_name: dict[str, Event], facts: dict[str, Facts], a
 
 def _samples(device: Device, event: Event) -> Samples:
     try:
+        if not event["samples_ns"]:
+            raise ValueError("there are none")  # noqa: TRY301 - one error for whatever is wrong with them
         return pack(event["samples_ns"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunnerError(

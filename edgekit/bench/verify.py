@@ -8,7 +8,10 @@ import msgspec
 
 from edgekit.artifact import OutputParity, SizeParity, check_files
 from edgekit.bench.measure import check_every_size, golden_request
+from edgekit.bench.sense import sensible, whole
+from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request
+from edgekit.devices.store import Store
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -26,24 +29,40 @@ class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: tuple[SizeParity, ...] = ()
 
 
-def verify(device: Device, artifact: Artifact) -> Verification:
-    """Checks the files, then runs the golden inputs on a device that sees this machine's files (a `local` target).
+def verify(device: Device, artifact: Artifact, *, push: bool = False) -> Verification:
+    """Checks the files, then runs the golden inputs on a device.
+
+    Args:
+        device: where.
+        artifact: here.
+        push: brings it to the device's store first; else the device must see this machine's files (a `local` target).
 
     Raises:
         CorruptArtifactError: a file is missing or differs.
-        RuntimeMissingError: the format's runtime is not installed here.
+        UnsuitableArtifactError: it is compiled for another processor.
+        RuntimeMissingError: the device has no runtime for the format.
+        DeviceError: the push or the runner failed; see `Store.push` and `run_request`.
     """
     check_files(artifact)
-    request = {**golden_request(artifact, str(artifact.path)), "do": "check"}
+    path = str(artifact.path)
+    if push:
+        check_fits(device, artifact)
+        store = Store(device)
+        store.push(artifact)
+        path = store.artifact_path(artifact.id)
+    request = {**golden_request(artifact, path), "do": "check"}
     events = run_request(device, request, idle_timeout_s=device.target.bench.idle_timeout_s)
-    by_name = {event["event"]: event for event in events}
-    golden, runtime = by_name["golden"], by_name["runtime"]
-    names = [spec.name for spec in artifact.manifest.outputs]
-    return Verification(
-        passed=golden["passed"],
-        min_snr_db=golden["min_snr_db"],
-        outputs=tuple(OutputParity(output=n, **o) for n, o in zip(names, golden["outputs"], strict=True)),
-        package=runtime["package"],
-        version=runtime["version"],
-        sizes=check_every_size(artifact, golden, device.target.name),
-    )
+    with sensible(device):
+        by_name = {event["event"]: event for event in events}
+        golden, runtime = by_name["golden"], by_name["runtime"]
+        names = [spec.name for spec in artifact.manifest.outputs]
+        return whole(
+            Verification(
+                passed=golden["passed"],
+                min_snr_db=golden["min_snr_db"],
+                outputs=tuple(OutputParity(output=n, **o) for n, o in zip(names, golden["outputs"], strict=True)),
+                package=runtime["package"],
+                version=runtime["version"],
+                sizes=check_every_size(artifact, golden, device.target.name),
+            )
+        )

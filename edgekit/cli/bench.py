@@ -177,9 +177,11 @@ def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
     lesser = "MAD|first|n|threads|init|memory|p99|metric"
     output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]), droppable=lesser)
     out = output.console()
-    machine = f"{facts['cpu_model'] or facts['machine']}, {facts['cores']} cores, {facts['os'] or facts['kernel']}"
+    machine = facts.get("cpu_model") or facts.get("machine") or "a machine that does not tell"
+    system = facts.get("os") or facts.get("kernel") or "a system that does not tell"
     runtime = f"{context.package} {context.version or ''}".strip()
-    out.print(f"[dim]{machine}, {runtime}; {len(runs[0][1].blocks)} processes a row[/]")
+    said = f"{machine}, {facts.get('cores')} cores, {system}, {runtime}; {len(runs[0][1].blocks)} processes a row"
+    out.print(Text(said, "dim"))  # no markup in what a device says
     for artifact in {a.title: a for a, _, _ in runs}.values():
         if dims := dimensions(artifact.manifest.inputs):
             bounds = ", ".join(f"{name} {dim.min}..{dim.max}" for name, dim in dims.items())

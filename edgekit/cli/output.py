@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit import units
+from edgekit.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +81,7 @@ def print_table(
         droppable: headings of columns that a narrow terminal may do without, the least important first.
     """
     out = console()
-    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    cells = [[cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row] for row in rows]
     if titled and not sys.stdout.isatty():
         out.print(Text(f"\n{title}"))
     dropped: list[str] = []

@@ -29,7 +29,7 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
         user = holder(device)
         models = status(device)
     if not as_json and user is not None:
-        output.console().print(f"[yellow]{found_target.name} is {user.told}[/]")
+        output.console().print(Text(f"{found_target.name} is {user.told}", "yellow"))
     if as_json:
         output.print_json("status", target=found_target.name, models=models, lock=user)
     elif not models:

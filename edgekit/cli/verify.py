@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import runner_option, with_runner
+from edgekit.cli.options import runner_option, targets_option, wait_option, with_runner
 from edgekit.cli.output import json_option
 from edgekit.dimensions import told
 from edgekit.errors import EXIT_FAILED_CHECK
@@ -16,18 +16,37 @@ from edgekit.errors import EXIT_FAILED_CHECK
 
 @click.command("verify")
 @click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--on", "target", metavar="TARGET", help="A device to check it on.  [default: this machine]")
+@targets_option
+@wait_option
 @runner_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, artifact: Path, runner: str | None, *, as_json: bool) -> None:
-    """Check the files of ARTIFACT, and its golden answers on this machine."""
+def command(
+    ctx: click.Context,
+    artifact: Path,
+    target: str | None,
+    folder: Path,
+    wait_s: float,
+    runner: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Check the files of ARTIFACT, and its golden answers on this machine or on a device."""
     from edgekit.artifact import open_artifact
     from edgekit.bench.verify import verify
     from edgekit.devices import connect, load_target
 
     found = open_artifact(artifact)
-    with connect(with_runner(load_target("local"), runner)) as device:
-        result = verify(device, found)
+    if target is None:
+        with connect(with_runner(load_target("local"), runner)) as device:
+            result = verify(device, found)
+    else:
+        with (
+            connect(with_runner(load_target(target, folder), runner)) as device,
+            device.lock(f"verify {found.title}", wait_s=wait_s),
+        ):
+            result = verify(device, found, push=True)
     if as_json:
         output.print_json("verify", artifact=found.id, result=result)
     else:
@@ -44,7 +63,8 @@ def command(ctx: click.Context, artifact: Path, runner: str | None, *, as_json: 
             ]
         ]
         runtime = f"{result.package} {result.version or ''}".strip()
-        title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {runtime}"
+        where = f" on {target}" if target else ""
+        title = f"{found.title}: {len(found.manifest.files)} files whole; golden answers with {runtime}{where}"
         output.print_table(title, ["output", "SNR", "max error", "answer"], rows, right="SNR|max error")
     if not result.passed:
         ctx.exit(EXIT_FAILED_CHECK)

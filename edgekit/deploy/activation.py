@@ -9,6 +9,7 @@ import msgspec
 
 from edgekit.artifact import check_files
 from edgekit.deploy.status import Links, inspect, read_links
+from edgekit.devices.fitting import check_fits
 from edgekit.devices.scripts import ACTIVATE
 from edgekit.devices.store import Store
 from edgekit.errors import NothingToRollBackError
@@ -44,12 +45,14 @@ def deploy(device: Device, artifact: Artifact, progress: Progress | None = None)
 
     Raises:
         CorruptArtifactError: the artifact is damaged here; nothing was sent.
+        UnsuitableArtifactError: it is compiled for another processor than the device's; nothing was sent.
         TransferError, DeviceStorageError, DeviceBusyError, DeviceError: see `Store.push`.
     """
     began = time.monotonic()
     model = artifact.manifest.model
     check_files(artifact)
     with device.lock(f"deploy {artifact.title}"):
+        check_fits(device, artifact)
         pushed = Store(device).push(artifact, progress)
         links = read_links(device).get(model, _NONE)
         previous = links.previous

@@ -150,6 +150,10 @@ class AdbTransport(Transport):
 
     def _await_ready(self, deadline: float) -> None:
         while (state := self._state()) != "device":
+            if state == "not found" and self._adb.host is not None and time.monotonic() < deadline:
+                time.sleep(_POLL_S)  # a link that was cut while it was made: adb said "connected", and forgot it
+                self._dial_device(deadline)
+                continue
             if state not in _TRANSIENT or time.monotonic() > deadline:
                 self._refuse(state)
             time.sleep(_POLL_S)

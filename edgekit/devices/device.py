@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgekit import plugins
 from edgekit.devices.lock import LEASE_S, Holder, Lock, locked
-from edgekit.devices.scripts import RESOLVE_ROOT
+from edgekit.devices.scripts import DIAGNOSE, RESOLVE_ROOT
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgekit.devices.runners import Runner
     from edgekit.devices.target import Target
     from edgekit.devices.transport import Transport
+    from edgekit.errors import DeviceError
+
+_FULL_KIB = 64
 
 
 def connect(target: Target) -> Device:
@@ -44,6 +47,8 @@ class Device:
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target = target
         self.transport = transport
+        self.boot_id: str | None = None
+        """Which start of the device was measured on first, by its own word (`edgekit.bench`)."""
         self.runner: Runner | None = None
         """Which runner it gets, once that was found out (`edgekit.devices.runners`)."""
         self._lock: Lock | None = None
@@ -96,10 +101,21 @@ class Device:
         if done.code == 0:
             return done.stdout
         said = done.stderr.decode("utf-8", "replace").strip()
-        raise self.transport.storage_trouble(step, said) or RemoteCommandError(
+        trouble = self.transport.storage_trouble(step, said) or self._why_not_written(step, said)
+        raise trouble or RemoteCommandError(
             f"{self.name} failed while {step} (exit status {done.code}): {said[-500:] or 'it said nothing'}.",
             remedy="EdgeKit needs a POSIX shell with coreutils or busybox there.",
         )
+
+    def _why_not_written(self, step: str, said: str) -> DeviceError | None:
+        """A shell's own printf says "I/O error" of a full disk: asks again by way of df and an open."""
+        if not any(words in said.lower() for words in ("i/o error", "write error", "input/output error")):
+            return None
+        asked = self.run(["sh", "-c", DIAGNOSE, "edgekit", self.root], step=f"asking why {step} failed")
+        free = asked.stdout.decode("ascii", "replace").strip()
+        if free.isdigit() and int(free) < _FULL_KIB:
+            return self.transport.storage_trouble(step, f"No space left on device ({free} KiB free)")
+        return self.transport.storage_trouble(step, asked.stderr.decode("utf-8", "replace"))
 
     @contextmanager
     def lock(

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.devices.scripts import LOCK
-from edgekit.errors import DeviceBusyError, DeviceError
+from edgekit.errors import DeviceBusyError, DeviceError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ class Holder(msgspec.Struct, frozen=True):
         """`ann@desk (process 7) since 2026-11-27T10:00:00+00:00 (bench)`, from the device and so cut short."""
         if self.owner is None:
             return "somebody unknown"
-        return f"{self.owner.who[:100]} since {self.owner.since[:40]} ({self.owner.purpose[:100]})"
+        return printable(f"{self.owner.who[:100]} since {self.owner.since[:40]} ({self.owner.purpose[:100]})")
 
     @property
     def told(self) -> str:

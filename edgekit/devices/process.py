@@ -51,7 +51,7 @@ class Process(ABC):
 
 
 class OutputTooLargeError(Exception):
-    """A command printed more than is ever needed of it."""
+    """A command printed more than is ever needed of it: `str` says what was too much."""
 
 
 def collect(process: Process, deadline: Callable[[], float]) -> Completed | None:
@@ -69,7 +69,7 @@ def collect(process: Process, deadline: Callable[[], float]) -> Completed | None
         stdout += chunk[0]
         stderr += chunk[1]
         if len(stdout) + len(stderr) > MAX_OUTPUT_BYTES:
-            raise OutputTooLargeError
+            raise OutputTooLargeError(f"more than {MAX_OUTPUT_BYTES >> 20} MiB")
     return None
 
 
@@ -167,7 +167,7 @@ class LineStream:
                 del self._stderr[:-STDERR_TAIL_BYTES]
                 self._buffer += stdout
                 if len(self._buffer) > MAX_LINE_BYTES and b"\n" not in stdout:
-                    raise OutputTooLargeError
+                    raise OutputTooLargeError(f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
                 if stdout:
                     return True
         raise self._timeout()

@@ -7,12 +7,15 @@ sensible. A failed golden check is no error here; its event is among those retur
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
+from edgekit.devices.events import MAX_BYTES, MAX_EVENTS, parse_event
+from edgekit.devices.fitting import too_old
 from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
-from edgekit.errors import PluginError, RunnerError, RuntimeMissingError
+from edgekit.errors import PluginError, RemoteTimeoutError, RunnerError, RuntimeMissingError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.devices.device import Device
     from edgekit.devices.process import Completed
 
+TOTAL_TIMEOUT_S = 4 * 3600.0
 _QUOTED = 300
 
 
@@ -29,6 +33,7 @@ def run_request(
     request: dict[str, Any],
     *,
     idle_timeout_s: float,
+    total_timeout_s: float = TOTAL_TIMEOUT_S,
     on_event: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Runs one request in a fresh process on the device and returns all its events, `hello` to `done`.
@@ -37,12 +42,13 @@ def run_request(
         device: where.
         request: the request without its schema, such as `{"do": "info", "runtimes": ["litert"]}`.
         idle_timeout_s: how long the runner may say nothing.
+        total_timeout_s: how long it may take, whatever it says.
         on_event: told each event as it comes.
 
     Raises:
         RuntimeMissingError: the device has no runtime for the request.
         RunnerError: the runner failed, ended early, or said what is no event.
-        RemoteTimeoutError: it said nothing for too long; it was ended.
+        RemoteTimeoutError: it said nothing for too long, or nothing but signs of life; it was ended.
         ConnectionLostError: the link went down.
     """
     runner = runner_for(device)
@@ -50,10 +56,15 @@ def run_request(
     argv = runner.command(device, path, json.dumps({"schema": SCHEMA, **request, **runner.fields}))
     step = f"running the runner ({request.get('do')})"
     events: list[dict[str, Any]] = []
+    end = time.monotonic() + total_timeout_s
     with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:
+        received = 0
         for line in lines:
+            received += len(line)
             event = _parse(device, line)
             events.append(event)
+            if received > MAX_BYTES or len(events) > MAX_EVENTS or time.monotonic() > end:
+                raise _endless(device, step, received, len(events))
             if event["event"] == "error":
                 raise _failure(device, request, event)
             if on_event is not None:
@@ -90,12 +101,9 @@ def device_info(device: Device, *, timeout_s: float = 180) -> dict[str, Any]:
 
 
 def _parse(device: Device, line: str) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
-            return event
-    except ValueError:
-        pass
+    event = parse_event(line)
+    if event is not None:
+        return event
     raise RunnerError(
         f"{device.name} sent a line that is no event of the runner: {line[:_QUOTED]!r}.",
         remedy="Check that `python` in the target is a Python 3.8 or newer, and that nothing prints at its start.",
@@ -111,7 +119,15 @@ def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> 
         )
     return RunnerError(
         f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.",
-        remedy="Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`.",
+        remedy=too_old(message)
+        or "Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`.",
+    )
+
+
+def _endless(device: Device, step: str, received: int, events: int) -> RemoteTimeoutError:
+    return RemoteTimeoutError(
+        f"{device.name} did not come to an end while {step}: it sent {events} events ({received / 1e6:.0f} MB).",
+        remedy="The runner was ended. Check what runs there in its place (`edgekit doctor`), and run it again.",
     )
 
 
@@ -138,6 +154,8 @@ def _ended_early(device: Device, completed: Completed, events: list[dict[str, An
         )
     elif not events and completed.code in (126, 127):
         remedy = "Install Python 3.8 or newer there, or set `python` in the target to its path."
+    elif (old := too_old(said)) is not None:
+        remedy = old
     elif completed.code == 137:
         remedy = "It was killed, most likely for want of memory: free some, or take a smaller artifact."
     else:

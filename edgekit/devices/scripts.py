@@ -241,7 +241,13 @@ save() {
   printf '%s\n' "$owner" > "$lock/.owner" &&
   mv -f "$lock/.owner" "$lock/owner.json" && mv -f "$lock/.lease" "$lock/lease"
 }
-taken() { [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ]; }
+taken() {
+  [ -n "$held" ] && [ "$now" -lt "$expires" ] && [ "$held" != "$steal" ] && [ "$((expires - now))" -le 3600 ]
+}
+stale() {
+  [ -n "$(find "$lock/takeover" -prune -mmin +1 2>/dev/null)" ] && return
+  : > "$lock/.now" && [ "$lock/takeover" -nt "$lock/.now" ]
+}
 drop() { mv "$lock" "$lock.$token" && rm -rf "$lock.$token"; }
 busy() { echo busy; echo "$expires $now"; cat "$lock/owner.json" 2>/dev/null; exit 0; }
 case $op in
@@ -255,7 +261,7 @@ acquire)
     load
     if [ -z "$held$created" ]; then sleep 2; load; fi
     taken && busy
-    [ -n "$(find "$lock/takeover" -prune -mmin +1 2>/dev/null)" ] && leave
+    [ -d "$lock/takeover" ] && stale && leave
     if enter; then
       load
       if taken; then leave; busy; fi
@@ -291,7 +297,8 @@ esac
 `look` changes nothing; `release` with another's token breaks that one holding and no later one.
 
 Prints `ok`, or `busy`, "EXPIRES NOW" and the owner. Whoever writes a lease first makes the folder lock/takeover, of
-which there can be only one, and looks again; one that is a minute old is a crash's. The clock is the device's own.
+which there can be only one, and looks again; one that is a minute old is a crash's. The clock is the device's own, and
+may jump: a lease that would end in more than an hour, or a takeover in the future, is from before the clock went back.
 """
 
 MODELS = (

@@ -130,9 +130,12 @@ class SshTransport(Transport):
             tried.append(name)
             try:
                 self._link.auth_publickey(self._user, key)
-            except paramiko.AuthenticationException:
-                continue
-            except (OSError, EOFError, paramiko.SSHException):
+            except (OSError, EOFError, paramiko.SSHException) as error:  # a refusal is one of the last
+                lost = "EOF" in str(error)  # paramiko calls a cut link a failed authentication: "... or saw EOF"
+                if self._link.is_active() and not lost:
+                    continue
+                if len(tried) == 1 and (lost or not isinstance(error, paramiko.AuthenticationException)):
+                    raise EOFError("the link went down before it took or refused our key") from error
                 break  # too many attempts: the device hung up
             return
         raise AuthenticationError(

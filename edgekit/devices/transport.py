@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from edgekit.devices.process import MAX_OUTPUT_BYTES, Completed, LineStream, OutputTooLargeError, Process, collect
+from edgekit.devices.process import Completed, LineStream, OutputTooLargeError, Process, collect
 from edgekit.devices.source import Source, whole
 from edgekit.errors import (
     ConnectionLostError,
@@ -232,8 +232,8 @@ class Transport(ABC):
             raise
         except OutputTooLargeError as error:
             raise RemoteCommandError(
-                f"{self.name} printed more than {MAX_OUTPUT_BYTES >> 20} MiB while {step}.",
-                remedy="Check what its shell start-up files print.",
+                f"{self.name} printed {error} while {step}.",
+                remedy="Check what runs there in its place, and what its shell start-up files print.",
             ) from error
         except self.link_errors as error:
             raise self.connection_lost(step, str(error) or type(error).__name__) from error
