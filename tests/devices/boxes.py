@@ -20,7 +20,9 @@ from adb_network import NOT_IN_TOYBOX, TOYBOX
 if TYPE_CHECKING:
     from pathlib import Path
 
-COREUTILS = "mkdir mv rm ln cat sync df date find ls sed wc dd head tail uname od tr chmod rmdir readlink sleep sha256sum"
+COREUTILS = (
+    "mkdir mv rm ln cat sync df date find ls sed wc dd head tail uname od tr chmod rmdir readlink sleep sha256sum"
+)
 BOXES = ("coreutils", "bash", "busybox", "toybox", "old-toybox")
 _REFUSING_MV = """#!/bin/mksh
 for argument do case $argument in

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform as host
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -404,19 +403,3 @@ def test_a_colon_in_the_root_is_refused(local_target: Target, wheels: Path, tmp_
 def test_an_unknown_runtime_lists_the_known_ones(local_target: Target) -> None:
     with connect(local_target) as device, pytest.raises(PluginError, match="litert"):
         provision(device, ["litertt"])
-
-
-@pytest.mark.slow
-def test_a_bare_python_runs_a_real_model_after_it(ssh_target: Target, tmp_path: Path) -> None:
-    """The real wheels from the index, over SSH, into a Python that has nothing."""
-    bare = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
-    from edgekit.devices.runner_client import device_info
-
-    with connect(msgspec.structs.replace(ssh_target, python=str(bare / "bin" / "python"))) as device:
-        assert "reason" in device_info(device)["runtimes"]["litert"]
-        provision(device, ["litert"])
-        assert device_info(device)["runtimes"]["litert"]["package"] == "ai_edge_litert"
-        assert provision(device, ["litert"]).already_there
-        remove(device)
-        assert "reason" in device_info(device)["runtimes"]["litert"]
