@@ -13,6 +13,8 @@
     upload          survey, plan, send, assemble, verify, publish
     store           files on the device: uploaded under a temporary name, verified there, renamed
     runner_zip      the runner as one file
+    native_runner   its twin in C, built for a device's processor
+    runners         which of the two a device gets
     runner_client   the runner on the device: one request, its events
 
 Nothing here knows of statistics. A transport knows of nothing but bytes and commands.

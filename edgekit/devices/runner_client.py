@@ -117,11 +117,12 @@ def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> 
         return RuntimeMissingError(
             f"{device.name} has no runtime {runtime!r}: {message}.", remedy=install_remedy(device, runtime)
         )
-    return RunnerError(
-        f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.",
-        remedy=too_old(message)
-        or "Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`.",
+    remedy = (
+        too_old(message) or "Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`."
     )
+    if device.runner is not None and device.runner.kind == "native" and event.get("kind") != "failed":
+        remedy = "The native runner cannot do that; the Python runner can, where there is a Python: --runner python."
+    return RunnerError(f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.", remedy=remedy)
 
 
 def _endless(device: Device, step: str, received: int, events: int) -> RemoteTimeoutError:

@@ -13,6 +13,7 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     memory      peak resident memory of this process, from the kernel
     facts       what the device says of itself
     runtimes/   one module a runtime
+    native/     its twin in C, for devices without Python (docs/native-runner.md)
 """
 
 SCHEMA = 1

@@ -1,8 +1,8 @@
 """The native runner on other processors, under user-mode emulation: it starts, tells facts, and answers on aarch64.
 
 The emulated processor is a Cortex-A53: with qemu 7.2's `max`, LiteRT's int8 kernels for newer processors answer wrongly
-(the golden check says so). LiteRT reads /proc/cpuinfo, which emulation leaves the host's: a file of such a board is bound
-over it.
+(the golden check says so). LiteRT reads /proc/cpuinfo, which emulation leaves the host's: a file of such a board is
+bound over it.
 """
 
 from __future__ import annotations
