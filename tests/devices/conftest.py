@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def aarch64_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """An emulated aarch64 board with an SSH server, Python and every runtime that there are wheels of."""
-    with Link() as link, Board(link, tmp_path_factory.mktemp("board")) as board:
+    with Link() as link, Board(link, tmp_path_factory.mktemp("board"), adb=True) as board:
         yield board
 
 

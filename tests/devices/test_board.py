@@ -9,23 +9,26 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from board import Board
+from board import ADB_PORT, Board
 from link import Link
 
 from edgekit.artifact import Artifact, FileEntry, open_artifact
 from edgekit.bench import bench
 from edgekit.bench.verify import verify
 from edgekit.deploy import deploy, status
-from edgekit.devices import connect, load_target
+from edgekit.devices import Target, connect, load_target
+from edgekit.devices.target import AdbSettings
 from edgekit.errors import ConnectionLostError, RunnerError, RuntimeMissingError, UnsuitableArtifactError
 
 if TYPE_CHECKING:
-    from edgekit.devices import Device, Target
+    from edgekit.devices import Device
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
@@ -67,7 +70,7 @@ def test_the_doctor_finds_its_runtimes(aarch64_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "runner"),
-    [(FORMATS[0], "native"), (FORMATS[1], "native"), (FORMATS[1], "python"), (FORMATS[2], "python")],
+    [(FORMATS[0], "native"), (FORMATS[1], "python"), (FORMATS[2], "python"), (FORMATS[2], "native")],
 )
 def test_every_artifact_answers_as_on_the_host(digits: Path, aarch64_file: Path, name: str, runner: str) -> None:
     result = edgekit("verify", digits / name, "--on", aarch64_file, "--runner", runner)["result"]
@@ -93,6 +96,27 @@ def test_deploy_and_the_sha256_computed_there(digits: Path, aarch64_device: Devi
     link = aarch64_device.path("models/digits_cnn/current/payload/model.tflite")
     said = aarch64_device.run(["sha256sum", link], step="hashing").stdout.decode()
     assert said.split()[0] == hashlib.sha256((artifact.path / "payload/model.tflite").read_bytes()).hexdigest()
+
+
+def test_the_same_over_adb(digits: Path, aarch64_board: Board) -> None:
+    """Debian's adbd for arm64, emulated, and the genuine adb server of this machine at the far end of the link."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        address = f"localfilesystem:{folder}/adb"
+        environment.setenv("ADB_SERVER_SOCKET", address)
+        environment.setenv("HOME", folder)
+        server = aarch64_board.link.popen(["adb", "-L", address, "server", "nodaemon"], stderr=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 20
+            while not Path(folder, "adb").exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            settings = AdbSettings(host="127.0.0.1", port=ADB_PORT, connect_timeout_s=60)
+            target = Target(name="arm-adb", transport="adb", adb=settings, root="/data/adb", runner="native")
+            with connect(target) as device:
+                assert verify(device, open_artifact(digits / FORMATS[1]), push=True).passed
+                assert deploy(device, open_artifact(digits / FORMATS[1])).already_there
+        finally:
+            server.kill()
+            server.wait()
 
 
 # What does not fit the board
