@@ -2,7 +2,8 @@
 
 `lower` does what is the same for every processor: the import. `convert` chooses kernels and schedules for the triple's
 registers (`edgekit.convert.tvm`), compiles and links. The library holds code, weights and a description of its inputs
-and outputs; the device needs TVM's runtime (5 MB), not TVM.
+and outputs; the device needs TVM's runtime (5 MB), not TVM. For x86-64 it holds the code twice, for AVX2 and for
+AVX-512; the runtime chooses, and the proof runs both.
 
 Weights are stored as float32, float16 or int8 and computed with in float32. A library for another kind of processor
 cannot run here: the proof runs a stand-in, the same kernels with the same tiles compiled for this machine.
@@ -46,7 +47,8 @@ class TVM(Format):
     compiled = True
     options = {  # noqa: RUF012 - the base class declares it a ClassVar
         CPU: "the processor, in LLVM's words (cortex-a72, skylake-avx512); native is this machine's own. Without it: "
-        "the least that devices of the triple have in common (x86-64-v3, generic, cortex-a7)"
+        "the least that devices of the triple have in common (x86-64-v3 and, chosen at run time, x86-64-v4; generic; "
+        "cortex-a7)"
     }
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
         "float32": Precision("as trained", 60.0, must_not_store=("int8", "float16")),
@@ -110,8 +112,11 @@ class TVM(Format):
 
         module = tvm.ir.load_json((lowered / LOWERED).read_text())
         machine = machine_for(recipe.triple, recipe.options.get(CPU))
-        compiled = compile_module(module, machine, _STORED[recipe.precision])
+        wider = None if CPU in recipe.options else machine.wider()
+        compiled = compile_module(module, machine, _STORED[recipe.precision], wider)
         notes = [f"Compiled for {machine.triple}, processor {machine.cpu}: {machine.needs}."]
+        if wider is not None:
+            notes.append(f"Compiled for {wider.cpu} too: the runtime takes that code where there is {wider.needs}.")
         notes.append(f"Linked with {link(compiled.build(machine), machine.triple, payload)}.")
         stand_in = None
         if machine.triple != canonical_triple(None):
@@ -128,6 +133,15 @@ class TVM(Format):
             outputs=tuple(tensor["name"] for tensor in compiled.outputs),
         )
         return Converted(names, notes=tuple(notes), stand_in=stand_in)
+
+    def session(self, payload: Path, bindings: Bindings) -> tuple[Any, str]:
+        """Runs every variant of the library that this processor can run."""
+        from edgekit.convert.tvm.agreement import Agreeing
+
+        session, proved_by = super().session(payload, bindings)
+        if len(session.variants) == 1:
+            return session, proved_by
+        return Agreeing(session), f"{proved_by} ({' and '.join(session.variants)})"
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
         from edgekit.convert.tvm.description import is_description, stored_tensors

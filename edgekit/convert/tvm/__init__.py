@@ -10,6 +10,7 @@ machine. This package replaces both by knowledge of a few kernels:
     lowering        operators to `kernels`, weights packed for their tiles (`tiles`) in their stored dtype (`storage`)
     schedules       loops to registers, vectors and threads, by the `machine`'s registers
     fast_math       exp, erf, tanh, sigmoid as arithmetic
+    variants        the kernels a second time, for processors with longer vectors
     pipeline        the order of all that, and code generation
     linking         a shared library, for this machine's triple or another
     description     what the library says of itself
@@ -23,9 +24,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.tvm.description import kernels_of, tensors_of, with_description
-from edgekit.convert.tvm.pipeline import build, prepare
+from edgekit.convert.tvm.pipeline import build, plain, prepare
 from edgekit.convert.tvm.schedules import Scheduled, schedule
 from edgekit.convert.tvm.storage import Storage
+from edgekit.convert.tvm.variants import Variant, with_variant
 
 if TYPE_CHECKING:
     from edgekit.convert.tvm.machine import Machine
@@ -39,36 +41,48 @@ class Compiled:
         module: Relax and TIR.
         inputs, outputs: name, shape and dtype of each, in the model's order.
         scheduled: what each kernel got.
+        variant: what the module has a second time, for a wider machine; None of most.
     """
 
     module: Any
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     scheduled: tuple[Scheduled, ...]
+    variant: Variant | None = None
 
     def build(self, machine: Machine) -> Any:
-        """Code for a machine with the registers that the module was scheduled for."""
-        return build(self.module, machine)
+        """Code for a machine with the registers that the module was scheduled for, or one made to imitate it."""
+        variant = self.variant
+        if variant is not None and variant.machine.triple != machine.triple:
+            variant = variant.imitated()
+        return build(self.module, machine, variant)
 
 
-def compile_module(module: Any, machine: Machine, stored: str = "float32") -> Compiled:
+def compile_module(module: Any, machine: Machine, stored: str = "float32", wider: Machine | None = None) -> Compiled:
     """From an imported module to scheduled kernels.
 
     Args:
         module: from `importing`.
         machine: whose registers the kernels are made for.
         stored: the dtype of stored weights: "float32", "float16" or "int8".
+        wider: another machine that the kernels are made for too, to be chosen when the library is loaded.
     """
     inputs, outputs = tensors_of(module)
-    fused = prepare(module, machine, Storage(stored))
+    graph, storage = plain(module), Storage(stored)
+    fused = prepare(graph, machine, storage, wider)
     scheduled, what = schedule(fused, machine)
+    variant = None
+    if wider is not None:
+        other, _ = schedule(prepare(graph, wider, storage), wider)
+        scheduled, variant = with_variant(scheduled, other, wider)
     description = {
         "target": f"{machine.triple} {machine.cpu}",
         "inputs": inputs,
         "outputs": outputs,
+        "variants": [] if variant is None else [variant.description],
         "kernels": kernels_of(fused, what),
     }
-    return Compiled(with_description(scheduled, description), inputs, outputs, what)
+    return Compiled(with_description(scheduled, description), inputs, outputs, what, variant)
 
 
 __all__ = ["Compiled", "compile_module"]

@@ -5,6 +5,7 @@ What is not named here is legalised by TVM, and scheduled by what its loops look
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,27 +21,48 @@ if TYPE_CHECKING:
 
 LARGEST_WINDOW = 49
 """A window of 7×7 is still written out; a larger one is left to TVM."""
+HALF = 8
+"""Lanes of the narrower of two machines whose kernels share their weights."""
 _FUSABLE = {"op_pattern": 4}
 """TVM's kOutEWiseFusable: elementwise operators that follow are fused into the kernel."""
 
 
-def lower(module: Any, machine: Machine, storage: Storage) -> Any:
+def lower(module: Any, machine: Machine, storage: Storage, packed_for: Machine | None = None) -> Any:
     """The module with kernels for convolutions, products, pooling, softmax and layer normalisation.
 
     Args:
         module: simplified, channels last, its views sunk.
         machine: chooses the tiles.
         storage: in which dtype weights are stored.
+        packed_for: whose tiles the weights are packed for, the machine's own by default. Kernels for two machines share
+            their weights if both are packed for one of them.
     """
-    return Rewriter(lambda rewriter, call: _rule(rewriter, call, machine, storage)).run(module)
+    tiling = _Tiling(machine, packed_for or machine)
+    return Rewriter(lambda rewriter, call: _rule(rewriter, call, tiling, storage)).run(module)
 
 
-def _rule(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+@dataclass(frozen=True)
+class _Tiling:
+    """Tiles of one machine over panels of another."""
+
+    machine: Machine
+    packed_for: Machine
+
+    def __call__(self, rows: int, columns: int) -> tuple[tiles.Tile, int]:
+        """(the tile of a product with so many rows and columns, columns of a panel of its weights)"""
+        tile = tiles.choose(rows, columns, self.packed_for)
+        panel = tile.columns
+        if tile.lanes % HALF and tile.lanes > HALF:  # one panel, not a whole vector wide: half a vector must divide it
+            panel += -panel % HALF
+        return tile if self.machine == self.packed_for else tiles.choose(rows, columns, self.machine, panel), panel
+
+
+def _rule(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -> Any:
     name = op_name(call)
     if name == "matmul":
-        return _product(rewriter, call, machine, storage)
+        return _product(rewriter, call, tiling, storage)
     if name == "nn.conv2d":
-        return _convolution(rewriter, call, machine, storage)
+        return _convolution(rewriter, call, tiling, storage)
     if name == "nn.pad":
         return _padding(rewriter, call)
     if name in ("nn.max_pool2d", "nn.avg_pool2d") and dtype_of(call) == "float32":
@@ -59,13 +81,13 @@ def _kernel(rewriter: Rewriter, compute: Callable[..., Any], *arguments: Any) ->
     return rewriter.builder.emit_te(compute, *arguments, primfunc_name_hint=compute.__name__, primfunc_attrs=_FUSABLE)
 
 
-def _product(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+def _product(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -> Any:
     a, b = call.args
     left, right, weight = shape_of(a), shape_of(b), constant_value(b)
     if left is None or right is None or dtype_of(a) != "float32" or dtype_of(b) != "float32":
         return None
     if len(left) == 3 and len(right) == 3:
-        tile = tiles.choose(left[1], right[2], machine)
+        tile = tiles.choose(left[1], right[2], tiling.machine)
 
         def batched_product(x: Any, y: Any) -> Any:
             return kernels.batched_product(x, y, (tile.rows, tile.vectors, tile.lanes))
@@ -73,7 +95,7 @@ def _product(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) 
         return _kernel(rewriter, batched_product, a, b)
     if len(left) != 2 or len(right) != 2:
         return None
-    tile = tiles.choose(left[0], right[1], machine)
+    tile, panel = tiling(left[0], right[1])
     sizes = (tile.rows, tile.vectors, tile.lanes)
     if weight is None:
         return None
@@ -82,7 +104,7 @@ def _product(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) 
     def product(x: Any, w: Any) -> Any:
         return kernels.product(x, w, right[1], sizes)
 
-    y = _kernel(rewriter, product, a, constant(kernels.pack(stored, tile.columns)))
+    y = _kernel(rewriter, product, a, constant(kernels.pack(stored, panel)))
     return _scaled(rewriter, y, scale)
 
 
@@ -92,7 +114,7 @@ def _scaled(rewriter: Rewriter, y: Any, scale: np.ndarray | None) -> Any:
     return y if scale is None else relax.op.multiply(rewriter.emit(y), constant(scale))
 
 
-def _convolution(rewriter: Rewriter, call: Any, machine: Machine, storage: Storage) -> Any:
+def _convolution(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -> Any:
     x, weight = call.args
     given, kernel, shape, data = call.attrs, constant_value(weight), shape_of(call), shape_of(x)
     if kernel is None or shape is None or data is None or given["data_layout"] != "NHWC" or kernel.dtype != np.float32:
@@ -111,9 +133,9 @@ def _convolution(rewriter: Rewriter, call: Any, machine: Machine, storage: Stora
     if top or left or bottom or right:
         x = _padded(rewriter, x, (0, top, left, 0), (0, bottom, right, 0), 0.0)
     each = outputs // groups
-    tile = tiles.choose(shape[2], each, machine)
+    tile, panel = tiling(shape[2], each)
     stored, scale = storage.weight(kernel)
-    packed = np.concatenate([kernels.pack(stored[..., g * each : (g + 1) * each], tile.columns) for g in range(groups)])
+    packed = np.concatenate([kernels.pack(stored[..., g * each : (g + 1) * each], panel) for g in range(groups)])
     sizes = (tile.rows, tile.vectors, tile.lanes)
 
     def convolution(pixels: Any, w: Any) -> Any:

@@ -9,7 +9,9 @@ the one that built it:
     aarch64-linux-android   generic       likewise
     armv7-linux-gnueabihf   cortex-a7     NEON with fused multiply-add: 16 registers of 4 floats
 
-A processor with AVX-512 has 32 registers of 16 floats.
+A processor with AVX-512 has 32 registers of 16 floats. Many x86-64 machines have it, and other libraries use it where
+it is. So what is built for `x86-64-v3` without the option has its kernels a second time, for `x86-64-v4`, and the
+runtime chooses when it loads the file (docs/decisions, "TVM libraries for x86-64 hold their code twice").
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ from typing import Any
 
 from edgekit.errors import RecipeError
 
+_V3, _V4 = "x86-64-v3", "x86-64-v4"
+_V4_FLAGS = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
 TRIPLES = {
     # triple: (its names, LLVM's name, the processor without `cpu`, features that the processor's name does not imply)
-    "x86_64-linux-gnu": (("x86_64", "x86_64-unknown-linux-gnu"), "x86_64-unknown-linux-gnu", "x86-64-v3", ()),
+    "x86_64-linux-gnu": (("x86_64", "x86_64-unknown-linux-gnu"), "x86_64-unknown-linux-gnu", _V3, ()),
     "aarch64-linux-gnu": (("aarch64", "arm64"), "aarch64-linux-gnu", "generic", ("+neon",)),
     "aarch64-linux-android": (("android", "android-arm64"), "aarch64-linux-android", "generic", ("+neon",)),
     "armv7-linux-gnueabihf": (("armv7", "armv7l"), "armv7l-linux-gnueabihf", "cortex-a7", ("+neon", "+vfp4")),
@@ -43,6 +48,15 @@ class Machine:
     cpu: str
     lanes: int
     registers: int
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What /proc/cpuinfo says of a processor that can run code for a `wider` machine."""
+        return _V4_FLAGS if self.cpu == _V4 else ()
+
+    def wider(self) -> Machine | None:
+        """A machine with longer vectors that many processors of this one's kind are; None where there is no such."""
+        return Machine(self.triple, _V4, lanes=16, registers=32) if self.cpu == _V3 else None
 
     @property
     def needs(self) -> str:

@@ -17,19 +17,24 @@ from edgekit.convert.tvm.views import sink_views
 if TYPE_CHECKING:
     from edgekit.convert.tvm.machine import Machine
     from edgekit.convert.tvm.storage import Storage
+    from edgekit.convert.tvm.variants import Variant
 
 NAME = "edgekit"
 OPTIONS = {"s_tir.LoopPartition": {"partition_const_loop": True}}
 """Of TVM's pass context: loops of constant length are partitioned too."""
 
 
-def prepare(module: Any, machine: Machine, storage: Storage) -> Any:
-    """From an imported module to one whose operators are fused kernels, not scheduled yet."""
+def plain(module: Any) -> Any:
+    """An imported module's graph, rewritten as is good for every machine."""
+    return sink_views(channels_last(simplify(module)))
+
+
+def prepare(module: Any, machine: Machine, storage: Storage, packed_for: Machine | None = None) -> Any:
+    """From a `plain` module to one whose operators are fused kernels, not scheduled yet; arguments as of `lower`."""
     import tvm
     from tvm import relax
 
-    module = sink_views(channels_last(simplify(module)))
-    module = lower(module, machine, storage)
+    module = lower(module, machine, storage, packed_for)
     passes = [
         relax.transform.LegalizeOps({"relax.reshape": lambda _, call: call}),
         relax.transform.AnnotateTIROpPattern(),
@@ -41,13 +46,39 @@ def prepare(module: Any, machine: Machine, storage: Storage) -> Any:
         return tvm.transform.Sequential(passes)(module)
 
 
-def build(module: Any, machine: Machine) -> Any:
-    """Code for a scheduled module: a `tvm.runtime.Executable`."""
+def build(module: Any, machine: Machine, variant: Variant | None = None) -> Any:
+    """Code for a scheduled module: a `tvm.runtime.Executable`.
+
+    Args:
+        module: scheduled, for `machine`; holds the functions of the variant too, if there is one.
+        machine: what everything else is compiled for.
+        variant: kernels that are compiled for another machine.
+    """
     import tvm
+    from tvm import relax
 
     register()
+    graph = relax.get_pipeline("default")
+    if variant is not None:
+        graph = tvm.transform.Sequential([graph, _compiled_apart(variant)])
     with tvm.transform.PassContext(opt_level=3, config=OPTIONS):
-        return tvm.relax.build(module, machine.target(), tir_pipeline=NAME)
+        return tvm.relax.build(module, machine.target(), relax_pipeline=graph, tir_pipeline=NAME)
+
+
+def _compiled_apart(variant: Variant) -> Any:
+    """A pass that takes a variant's kernels out of a module and links their code to it, as of an external library.
+
+    TVM gives all kernels of a module the same processor; an external library has one of its own.
+    """
+    import tvm
+
+    def compiled_apart(module: Any, _: Any) -> Any:
+        functions = dict(module.functions.items())
+        theirs = {name: functions.pop(name) for name in list(functions) if name.name_hint in variant.kernels}
+        library = tvm.tirx.build(tvm.IRModule(theirs), variant.machine.target(), NAME)
+        return tvm.IRModule(functions, attrs=module.attrs).with_attr("external_mods", [library])
+
+    return tvm.transform.module_pass(compiled_apart, opt_level=0)
 
 
 def register() -> None:

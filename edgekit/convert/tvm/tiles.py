@@ -44,15 +44,18 @@ def cycles(rows: int, vectors: int, lanes: int) -> float:
     )
 
 
-def choose(rows: int, columns: int, machine: Machine) -> Tile:
+def choose(rows: int, columns: int, machine: Machine, panel: int | None = None) -> Tile:
     """The tile with the fewest estimated cycles for a product with so many rows and columns, tails included.
 
-    A product narrower than a vector gets vectors of its own width.
+    A product narrower than a vector gets vectors of its own width. With `panel`, the weights are packed already, that
+    many columns together, and only tiles that divide a panel are considered.
     """
     lanes = min(machine.lanes, columns)
     across = -(-columns // lanes)
     best: tuple[float, int, int] | None = None
     for vectors in range(1, min(across, MOST_VECTORS) + 1):
+        if panel is not None and panel % (vectors * lanes):
+            continue
         for height in range(1, rows + 1):
             if height * vectors + vectors + 1 > machine.registers:
                 break
@@ -64,5 +67,5 @@ def choose(rows: int, columns: int, machine: Machine) -> Tile:
             total *= (TAIL if rows % height else 1.0) * (TAIL if across % vectors else 1.0)
             if best is None or (total, -vectors) < best[:2]:
                 best = (total, -vectors, height)
-    assert best is not None, "one accumulator fits any machine"
+    assert best is not None, "one accumulator fits any machine, and panels are whole vectors"
     return Tile(best[2], -best[1], lanes)

@@ -6,6 +6,9 @@ A device needs tvm_ffi (the `apache-tvm-ffi` package, or TVM's own copy) and `li
 - beside the payload and in tvm_ffi's own folder,
 - in the `tvm` package, where that is installed. It is not imported: that takes seconds, and nothing here needs it.
 
+A library may have its function twice, for processors with longer vectors too. The variant that this processor's flags
+allow is taken; the environment variable EDGEKIT_TVM_VARIANT names another one (`main` runs everywhere).
+
 Inputs are copied into buffers of our own, aligned as the kernels expect; `invoke` copies nothing.
 """
 
@@ -31,6 +34,8 @@ _CPU, _POOLED = 1, 2
 """DLPack's number for the CPU, and the VM's for an allocator that keeps buffers for the next call."""
 _ALL_CORES = 0
 """TVM's affinity mode that prefers no kind of core."""
+_MAIN = "main"
+_VARIANT = "EDGEKIT_TVM_VARIANT"
 _loaded = {}  # type: dict[str, Any]
 
 
@@ -95,6 +100,26 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     return Session(machine, bindings)
 
 
+def processor_flags() -> frozenset[str]:
+    """What Linux says that this processor can do, and that programs may use; empty on other systems."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() in ("flags", "Features"):
+                    return frozenset(value.split())
+    except OSError:  # not Linux, or not readable here
+        pass
+    return frozenset()
+
+
+def _runnable(described: Mapping[str, Any]) -> list[str]:
+    """The variants of the model's function that this processor can run, the best one first."""
+    flags = processor_flags()
+    wide = [variant["function"] for variant in described.get("variants", ()) if flags.issuperset(variant["flags"])]
+    return [*wide, _MAIN]
+
+
 def _aligned(shape: Sequence[int], dtype: str) -> Any:
     """An array of zeros whose data begin at a multiple of `_ALIGNMENT`."""
     import numpy as np
@@ -113,7 +138,12 @@ def _described(tensor: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 class Session:
-    """One model, its inputs and outputs in the model's order."""
+    """One model, its inputs and outputs in the model's order.
+
+    Attributes:
+        variants: the variants of the model's function that this processor can run, the best one first.
+        variant: the one that `invoke` runs; may be set to another of `variants`.
+    """
 
     def __init__(self, machine: Any, bindings: Mapping[str, Sequence[str]]) -> None:
         import numpy as np
@@ -121,6 +151,10 @@ class Session:
 
         text = np.from_dlpack(machine["describe"]()).tobytes()
         described = json.loads(text.decode())
+        self.variants = _runnable(described)
+        self.variant = os.environ.get(_VARIANT, self.variants[0])
+        if self.variant not in self.variants:
+            raise ValueError("%s is %s; this library has %s here" % (_VARIANT, self.variant, ", ".join(self.variants)))
         ordered = [
             self._order(described[side], bindings.get(side) or [tensor["name"] for tensor in described[side]])
             for side in ("inputs", "outputs")
@@ -133,8 +167,8 @@ class Session:
         self._buffers = [_aligned(tensor["shape"], tensor["dtype"]) for tensor in described["inputs"]]
         self._input_index = [position[tensor["name"]] for tensor in self.inputs]
         self._arguments = [tvm_ffi.from_dlpack(buffer) for buffer in self._buffers]
-        self._machine = machine  # the function below does not keep it alive
-        self._main = machine["main"]
+        self._machine = machine  # the functions below do not keep it alive
+        self._functions = {name: machine[name] for name in self.variants}
         self._results = None  # type: Any
 
     @staticmethod
@@ -151,7 +185,7 @@ class Session:
         np.copyto(self._buffers[self._input_index[i]], array, casting="no")
 
     def invoke(self) -> None:
-        self._results = self._main(*self._arguments)
+        self._results = self._functions[self.variant](*self._arguments)
 
     def get_output(self, i: int) -> Any:
         import numpy as np

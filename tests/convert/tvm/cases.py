@@ -192,11 +192,11 @@ class Bag:
         return torch.export.export(All().eval(), self.samples)
 
 
-def run(executable: Any, samples: tuple[Any, ...]) -> list[np.ndarray]:
-    """The outputs of a built module's `main`, in this process."""
+def run(executable: Any, samples: tuple[Any, ...], function: str = "main") -> list[np.ndarray]:
+    """The outputs of a built module's `main`, or of another variant of it, in this process."""
     import tvm
     from tvm import relax
 
     machine = relax.VirtualMachine(executable, tvm.cpu())
-    results = machine["main"](*(tvm.runtime.tensor(sample.numpy()) for sample in samples))
+    results = machine[function](*(tvm.runtime.tensor(sample.numpy()) for sample in samples))
     return [result.numpy() for result in results] if not hasattr(results, "numpy") else [results.numpy()]

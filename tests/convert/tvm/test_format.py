@@ -63,6 +63,19 @@ def test_precisions_are_proven_and_stored(outcomes: dict[str, Outcome]) -> None:
     assert any(f"processor {usual}" in note for note in manifests["float32"].notes), "portable, not this machine's own"
 
 
+@pytest.mark.skipif(canonical_triple(None) != "x86_64-linux-gnu", reason="only x86-64 has variants")
+def test_a_portable_library_has_a_variant_for_longer_vectors(outcomes: dict[str, Outcome]) -> None:
+    from edgekit.convert.tvm.description import read_description
+    from edgekit.runner.runtimes import tvm as runtime
+
+    manifest = artifact(outcomes["float32"]).manifest
+    assert [variant["cpu"] for variant in read_description(payload(outcomes["float32"]))["variants"]] == ["x86-64-v4"]
+    assert any("AVX-512" in note for note in manifest.notes)
+    run = runtime.load(str(payload(outcomes["float32"])), 1, {"inputs": [], "outputs": []}).variants
+    assert " and ".join(run) in manifest.parity.proved_by, "the proof ran all that this processor can run"
+    assert read_description(payload(outcomes["float32@armv7"]))["variants"] == []
+
+
 def test_integer_compute_is_refused_with_the_reason(outcomes: dict[str, Outcome]) -> None:
     assert isinstance(outcomes["int8"].error, RefusedError)
     assert "weight-int8" in outcomes["int8"].error.remedy

@@ -1,7 +1,8 @@
 """Every operator that has a schedule, on usual and awkward shapes, for three kinds of registers: equal to PyTorch.
 
 The machines are this machine's portable level (8 lanes, 16 registers) and, with the same tiles but compiled to run
-here, an AVX-512 processor (16 lanes, 32 registers) and one of ARM (4 lanes, 32 registers).
+here, an AVX-512 processor (16 lanes, 32 registers; a variant in the same library) and one of ARM (4 lanes, 32
+registers).
 """
 
 from __future__ import annotations
@@ -48,29 +49,34 @@ def imported(bag: Bag, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return from_torch_export(path)
 
 
-@pytest.fixture(scope="session", params=list(MACHINES))
-def compiled(request: pytest.FixtureRequest, imported: Any, bag: Bag) -> tuple[Machine, Any, list[np.ndarray]]:
+@pytest.fixture(scope="session", params=[("avx2", "avx512"), ("aarch64", None)], ids=["x86-64", "aarch64"])
+def compiled(request: pytest.FixtureRequest, imported: Any, bag: Bag) -> tuple[Any, dict[str, list[np.ndarray]]]:
+    """What was compiled, and by variant the answers to the bag's samples."""
     from edgekit.convert.tvm import compile_module
 
-    machine = MACHINES[request.param]
-    made = compile_module(imported, machine)
-    return machine, made, run(made.build(machine), bag.samples)
+    name, wider = request.param
+    machine = MACHINES[name]
+    made = compile_module(imported, machine, wider=MACHINES.get(wider))
+    built = made.build(machine)
+    functions = ["main"] if made.variant is None else ["main", made.variant.function]
+    return made, {function: run(built, bag.samples, function) for function in functions}
 
 
-def test_every_operator_is_equal_to_pytorch(compiled: tuple[Machine, Any, list[np.ndarray]], bag: Bag) -> None:
-    _, _, answers = compiled
+def test_every_operator_is_equal_to_pytorch(compiled: tuple[Any, dict[str, list[np.ndarray]]], bag: Bag) -> None:
+    _, by_variant = compiled
     wrong = {}
-    for case, expected, answer in zip(bag.cases, bag.expected, answers, strict=True):
-        assert answer.shape == expected.shape, case.name
-        error = float(np.abs(answer - expected).max())
-        if not error <= 2e-5 * max(1.0, float(np.abs(expected).max())):
-            wrong[case.name] = error
+    for variant, answers in by_variant.items():
+        for case, expected, answer in zip(bag.cases, bag.expected, answers, strict=True):
+            assert answer.shape == expected.shape, case.name
+            error = float(np.abs(answer - expected).max())
+            if not error <= 2e-5 * max(1.0, float(np.abs(expected).max())):
+                wrong[variant, case.name] = error
     assert not wrong
 
 
-def test_every_function_is_scheduled(compiled: tuple[Machine, Any, list[np.ndarray]]) -> None:
+def test_every_function_is_scheduled(compiled: tuple[Any, dict[str, list[np.ndarray]]]) -> None:
     """The operators of `cases` that keep TVM's loops are known: a new one must be added here, or be scheduled."""
-    _, made, _ = compiled
+    made, _ = compiled
     left = {what.function for what in made.scheduled if what.schedule == "default schedule"}
     assert not {name for name in left if not re.match(r"(fused_)?(group_norm|avg_pool2d|split)", name)}
 

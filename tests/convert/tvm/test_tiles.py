@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.convert.tvm.lowering import _Tiling
 from edgekit.convert.tvm.machine import Machine
 from edgekit.convert.tvm.tiles import choose
 
@@ -23,6 +24,17 @@ def test_a_tile_fits(rows: int, columns: int, machine: Machine) -> None:
     assert 1 <= tile.rows <= rows
     assert tile.lanes <= machine.lanes
     assert (tile.vectors - 1) * tile.lanes < columns
+
+
+@given(sizes, sizes)
+def test_a_tile_over_panels_of_another_machine_divides_them(rows: int, columns: int) -> None:
+    wide, panel = _Tiling(AVX512, AVX512)(rows, columns)
+    tile, same = _Tiling(AVX2, AVX512)(rows, columns)
+    assert panel == same, "the weights are stored once"
+    assert panel >= wide.columns
+    assert panel % tile.columns == 0
+    assert tile.rows * tile.vectors + tile.vectors + 1 <= AVX2.registers
+    assert tile.lanes <= AVX2.lanes
 
 
 @pytest.mark.parametrize(
