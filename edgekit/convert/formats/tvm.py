@@ -5,7 +5,8 @@ registers (`edgekit.convert.tvm`), compiles and links. The library holds code, w
 and outputs; the device needs TVM's runtime (5 MB), not TVM. For x86-64 it holds the code twice, for AVX2 and for
 AVX-512; the runtime chooses, and the proof runs both.
 
-Weights are stored as float32, float16 or int8 and computed with in float32. A library for another kind of processor
+Weights are stored as float32, float16 or int8 and computed with in float32, except for `int8`, whose products and
+convolutions are computed in integers. A library for another kind of processor
 cannot run here: the proof runs a stand-in, the same kernels with the same tiles compiled for this machine.
 """
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 CPU = "cpu"
 LOWERED = "model.json"
-_STORED = {"float32": "float32", "float16": "float16", "weight-int8": "int8"}
+INT8 = "int8"
+_STORED = {"float32": "float32", "float16": "float16", "weight-int8": "int8", INT8: "int8"}
 
 
 class TVM(Format):
@@ -59,8 +61,9 @@ class TVM(Format):
             "int8 weights per channel, float32 compute", 6.0, must_store=("int8",), nearest=("float16", "float32")
         ),
         "int8": Precision(
-            "int8 activations: refused, see docs/tvm.md",
+            "int8 weights per channel, int8 activations of products and convolutions, calibrated",
             6.0,
+            needs_calibration=True,
             must_store=("int8",),
             nearest=("weight-int8", "float16", "float32"),
         ),
@@ -95,29 +98,39 @@ class TVM(Format):
         exported: Exported,  # noqa: ARG002 - the lowered module has all of it
         lowered: Path,
         recipe: Recipe,
-        calibration: Mapping[str, np.ndarray],  # noqa: ARG002 - no precision reads any
+        calibration: Mapping[str, np.ndarray],
         payload: Path,
     ) -> Converted:
-        if recipe.precision not in _STORED:
-            raise RefusedError(
-                f"{recipe}: the tvm format computes in float32 only. TVM has no integer kernels that are faster on "
-                "CPUs without tuning, and its importer turns a quantized graph back to floating point.",
-                remedy="Take tvm:weight-int8, which is as small, or tflite:int8.",
-            )
         import tvm
 
         from edgekit.convert.tvm import compile_module
         from edgekit.convert.tvm.linking import link
         from edgekit.convert.tvm.machine import canonical_triple, machine_for
 
-        module = tvm.ir.load_json((lowered / LOWERED).read_text())
+        integers = recipe.precision == INT8
         machine = machine_for(recipe.triple, recipe.options.get(CPU))
-        wider = None if CPU in recipe.options else machine.wider()
-        compiled = compile_module(module, machine, _STORED[recipe.precision], wider)
+        if integers and machine.pair > 1 and machine.triple != canonical_triple(None):
+            raise RefusedError(
+                f"{recipe}: integer kernels for x86-64 use its own instructions, and no other processor can stand in.",
+                remedy="Convert on an x86-64 machine, or take tvm:weight-int8.",
+            )
+        module = tvm.ir.load_json((lowered / LOWERED).read_text())
+        wider = None if CPU in recipe.options else machine.wider(integers=integers)
+        compiled = compile_module(module, machine, _STORED[recipe.precision], wider, calibration if integers else None)
+        if integers and not compiled.integers:
+            raise RefusedError(
+                f"{recipe}: no operator of this model has integer kernels here: no product or convolution of one group "
+                "with constant weights and an even number of channels.",
+                remedy="Take tvm:weight-int8, which is as small.",
+            )
         notes = [f"Compiled for {machine.triple}, processor {machine.cpu}: {machine.needs}."]
         if wider is not None:
             notes.append(f"Compiled for {wider.cpu} too: the runtime takes that code where there is {wider.needs}.")
         notes.append(f"Linked with {link(compiled.build(machine), machine.triple, payload)}.")
+        if integers:
+            notes.append(
+                f"{compiled.integers} products and convolutions are computed in integers, everything else in float32."
+            )
         stand_in = None
         if machine.triple != canonical_triple(None):
             here = machine.imitated()
@@ -136,12 +149,14 @@ class TVM(Format):
 
     def session(self, payload: Path, bindings: Bindings) -> tuple[Any, str]:
         """Runs every variant of the library that this processor can run."""
-        from edgekit.convert.tvm.agreement import Agreeing
+        from edgekit.convert.tvm.agreement import TOLERANCE, TOLERANCE_OF_INTEGERS, Agreeing
+        from edgekit.convert.tvm.description import read_description
 
         session, proved_by = super().session(payload, bindings)
         if len(session.variants) == 1:
             return session, proved_by
-        return Agreeing(session), f"{proved_by} ({' and '.join(session.variants)})"
+        tolerance = TOLERANCE_OF_INTEGERS if read_description(payload).get("integers") else TOLERANCE
+        return Agreeing(session, tolerance), f"{proved_by} ({' and '.join(session.variants)})"
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
         from edgekit.convert.tvm.description import is_description, stored_tensors

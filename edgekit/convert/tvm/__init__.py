@@ -10,6 +10,8 @@ machine. This package replaces both by knowledge of a few kernels:
     lowering        operators to `kernels`, weights packed for their tiles (`tiles`) in their stored dtype (`storage`)
     schedules       loops to registers, vectors and threads, by the `machine`'s registers
     fast_math       exp, erf, tanh, sigmoid as arithmetic
+    quantization    which operators are computed in integers, and how their activations are quantized
+    calibration     what ranges activations have
     variants        the kernels a second time, for processors with longer vectors
     pipeline        the order of all that, and code generation
     linking         a shared library, for this machine's triple or another
@@ -23,14 +25,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.tvm.calibration import calibrated
 from edgekit.convert.tvm.description import kernels_of, tensors_of, with_description
+from edgekit.convert.tvm.machine import machine_for
 from edgekit.convert.tvm.pipeline import build, plain, prepare
 from edgekit.convert.tvm.schedules import Scheduled, schedule
 from edgekit.convert.tvm.storage import Storage
 from edgekit.convert.tvm.variants import Variant, with_variant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from edgekit.convert.tvm.machine import Machine
+    from edgekit.convert.tvm.quantization import Activation
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Compiled:
         inputs, outputs: name, shape and dtype of each, in the model's order.
         scheduled: what each kernel got.
         variant: what the module has a second time, for a wider machine; None of most.
+        integers: how many calls are computed in integers.
     """
 
     module: Any
@@ -49,6 +59,7 @@ class Compiled:
     outputs: list[dict[str, Any]]
     scheduled: tuple[Scheduled, ...]
     variant: Variant | None = None
+    integers: int = 0
 
     def build(self, machine: Machine) -> Any:
         """Code for a machine with the registers that the module was scheduled for, or one made to imitate it."""
@@ -58,7 +69,13 @@ class Compiled:
         return build(self.module, machine, variant)
 
 
-def compile_module(module: Any, machine: Machine, stored: str = "float32", wider: Machine | None = None) -> Compiled:
+def compile_module(
+    module: Any,
+    machine: Machine,
+    stored: str = "float32",
+    wider: Machine | None = None,
+    calibration: Mapping[str, np.ndarray] | None = None,
+) -> Compiled:
     """From an imported module to scheduled kernels.
 
     Args:
@@ -66,23 +83,29 @@ def compile_module(module: Any, machine: Machine, stored: str = "float32", wider
         machine: whose registers the kernels are made for.
         stored: the dtype of stored weights: "float32", "float16" or "int8".
         wider: another machine that the kernels are made for too, to be chosen when the library is loaded.
+        calibration: by input, `(n, *shape)`, in the model's order: activations are quantized too, and what takes
+            integers is computed in them. Weights must be stored in int8.
     """
     inputs, outputs = tensors_of(module)
     graph, storage = plain(module), Storage(stored)
-    fused = prepare(graph, machine, storage, wider)
+    activations: tuple[Activation, ...] = ()
+    if calibration is not None:
+        activations = calibrated(graph, machine_for(), calibration)
+    fused = prepare(graph, machine, storage, wider, activations)
     scheduled, what = schedule(fused, machine)
     variant = None
     if wider is not None:
-        other, _ = schedule(prepare(graph, wider, storage), wider)
+        other, _ = schedule(prepare(graph, wider, storage, None, activations), wider)
         scheduled, variant = with_variant(scheduled, other, wider)
     description = {
         "target": f"{machine.triple} {machine.cpu}",
         "inputs": inputs,
         "outputs": outputs,
+        "integers": len(activations),
         "variants": [] if variant is None else [variant.description],
         "kernels": kernels_of(fused, what),
     }
-    return Compiled(with_description(scheduled, description), inputs, outputs, what, variant)
+    return Compiled(with_description(scheduled, description), inputs, outputs, what, variant, len(activations))
 
 
 __all__ = ["Compiled", "compile_module"]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """Of the largest magnitude of an output: 60 dB, what float32 has to reach against its source too."""
+TOLERANCE_OF_INTEGERS = 0.1
+"""With quantized activations: one that lies between two integers may round to either, and others follow from it."""
 
 
 class Agreeing:
@@ -25,10 +27,11 @@ class Agreeing:
 
     Args:
         session: of a library with several `variants`; the first one's answers are those that `get_output` gives.
+        tolerance: how far answers may be apart, as a part of an output's largest magnitude.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, tolerance: float = TOLERANCE) -> None:
+        self._session, self._tolerance = session, tolerance
         self.inputs, self.outputs = session.inputs, session.outputs
         self._answers: list[np.ndarray] = []
 
@@ -45,7 +48,7 @@ class Agreeing:
         preferred, *others = answers
         for other in others:
             for spec, mine, theirs in zip(self.outputs, answers[preferred], answers[other], strict=True):
-                if not _same(mine, theirs):
+                if not _same(mine, theirs, self._tolerance):
                     raise ParityError(
                         f"The library's variants {preferred} and {other} differ in output {spec['name']!r} by up to "
                         f"{np.abs(mine.astype(np.float64) - theirs).max():.3g}.",
@@ -63,8 +66,8 @@ class Agreeing:
         return [np.array(self._session.get_output(i)) for i in range(len(self.outputs))]
 
 
-def _same(mine: np.ndarray, theirs: np.ndarray) -> bool:
+def _same(mine: np.ndarray, theirs: np.ndarray, tolerance: float) -> bool:
     if not np.issubdtype(mine.dtype, np.floating):
         return bool(np.array_equal(mine, theirs))
-    limit = TOLERANCE * float(np.abs(mine).max(initial=0.0))
+    limit = tolerance * float(np.abs(mine).max(initial=0.0))
     return bool(np.allclose(mine, theirs, rtol=0.0, atol=limit, equal_nan=True))

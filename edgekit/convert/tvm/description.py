@@ -4,6 +4,7 @@ The executable knows how many inputs `main` has, but not their shapes. The descr
 is deployed, is read through the same runtime that runs the model, and needs nothing beside it:
 
     {"edgekit": 1, "target": …, "inputs": [{"name", "shape", "dtype"}], "outputs": […],
+     "integers": calls that are computed in integers, "variants": [{"function", "cpu", "flags"}],
      "kernels": [{"name", "count", "schedule", "because", "flops"}]}
 """
 

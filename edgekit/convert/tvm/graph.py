@@ -27,6 +27,7 @@ class Rewriter:
         builder: the `relax.BlockBuilder` of the new function; a rule emits what it needs through `emit`.
         made: by new variable, the call that it is bound to: lets a rule look at what produced its argument.
         forms: for rules to keep another form of a variable that they emitted, so that it is emitted once.
+        returned: variables that the new function returns instead of the old one's result, if a rule puts any here.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -36,6 +37,7 @@ class Rewriter:
         self.builder = relax.BlockBuilder()
         self.made: dict[Any, Any] = {}
         self.forms: dict[Any, Any] = {}
+        self.returned: list[Any] = []
 
     def producer(self, x: Any) -> Any:
         """The call that a variable is bound to, None of a parameter or a constant."""
@@ -96,7 +98,8 @@ class Rewriter:
                         replaced = self._rule(self, call)
                         call = call if replaced is None else replaced
                     known[binding.var] = call if isinstance(call, relax.Tuple) else self.emit(call)
-                result = self.builder.emit_output(known[function.body.body])
+                instead = relax.Tuple(self.returned) if self.returned else known[function.body.body]
+                result = self.builder.emit_output(instead)
             self.builder.emit_func_output(result)
         made = self.builder.finalize()
         made.update({name: old for name, old in module.functions.items() if name.name_hint != "main"})

@@ -4,6 +4,10 @@ Weights are packed when the model is compiled: a product's `(k, n)` weights as `
 kernel reads them front to back, one panel a tile. They may be stored as float16 or int8 and are converted as they are
 loaded; sums are float32.
 
+Integer kernels take activations of 8 bits, their zero point subtracted, in int16, weights in int8, and sum in int32. On
+processors that multiply and add pairs (x86: vpmaddwd, vpdpwssd), `pair` neighbours of the reduction lie side by side:
+`(panels, k / 2, columns, 2)`; elsewhere the pair is 1.
+
 Each computation carries an annotation that tells `schedules` what it is, and survives fusion.
 """
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 KIND = "edgekit.kernel"
 TILE = "edgekit.tile"
+PAIR = "edgekit.pair"
 CONTRACTION, WINDOW = "contraction", "window"
 
 
@@ -29,6 +34,73 @@ def pack(weight: np.ndarray, columns: int) -> np.ndarray:
     padded = np.zeros((*inner, panels * columns), weight.dtype)
     padded[..., :n] = weight
     return np.ascontiguousarray(np.moveaxis(padded.reshape(*inner, panels, columns), -2, 0))
+
+
+def pack_pairs(weight: np.ndarray, columns: int, pair: int) -> np.ndarray:
+    """`(…, k, n)` as `(⌈n / columns⌉, …, k / pair, columns, pair)`."""
+    packed = pack(weight, columns)
+    *outer, k, _ = packed.shape
+    return np.ascontiguousarray(packed.reshape(*outer, k // pair, pair, columns).swapaxes(-1, -2))
+
+
+def quantized(x: Any, scale: float, low: int, high: int) -> Any:
+    """`x / scale` rounded to the nearest integer from low to high, in int16; `-256 < low ≤ high < 256`."""
+    from tvm import te, tirx
+
+    def element(*index: Any) -> Any:
+        value = x(*index) * tirx.const(1 / scale, "float32")
+        inside = tirx.max(tirx.min(value, tirx.const(high, "float32")), tirx.const(low, "float32"))
+        # Conversion truncates: of a positive number plus a half that rounds.
+        return ((inside + tirx.const(256.5, "float32")).astype("int32") - 256).astype("int16")
+
+    return te.compute(x.shape, element, name="quantized")
+
+
+def trimmed(x: Any, n: int) -> Any:
+    """The first `n` of the last axis."""
+    from tvm import te
+
+    return te.compute((*x.shape[:-1], n), x, name="trimmed")
+
+
+def integer_product(a: Any, packed: Any, tile: Sequence[int]) -> Any:
+    """`(m, k) × (k, n)` in integers: `a` in int16, the second packed in int8, the result in int32.
+
+    The result has all columns of all panels: an instruction cannot leave some out.
+    """
+    from tvm import te
+
+    m, depth = a.shape
+    panels, _, columns, pair = (int(size) for size in packed.shape)
+    k = te.reduce_axis((0, depth), name="k")
+
+    def value(i: Any, j: Any) -> Any:
+        weight = packed[j // columns, k // pair, j % columns, k % pair]
+        return te.sum(a[i, k].astype("int32") * weight.astype("int32"), axis=k)
+
+    attributes = {KIND: CONTRACTION, TILE: list(tile), PAIR: pair}
+    return te.compute((m, panels * columns), value, name="integer_product", attrs=attributes)
+
+
+def integer_convolution(
+    x: Any, packed: Any, shape: Sequence[int], strides: Sequence[int], dilation: Sequence[int], tile: Sequence[int]
+) -> Any:
+    """A convolution of one group in integers: as `convolution`, `x` in int16, weights `(panels, height, width,
+    channels / pair, columns, pair)` in int8, the result in int32 with all columns of all panels.
+    """
+    from tvm import te
+
+    panels, kernel_h, kernel_w, depth, columns, pair = (int(size) for size in packed.shape)
+    kh, kw = te.reduce_axis((0, kernel_h), name="kh"), te.reduce_axis((0, kernel_w), name="kw")
+    k = te.reduce_axis((0, depth * pair), name="k")
+
+    def value(b: Any, y: Any, w: Any, j: Any) -> Any:
+        pixel = x[b, y * strides[0] + kh * dilation[0], w * strides[1] + kw * dilation[1], k]
+        weight = packed[j // columns, kh, kw, k // pair, j % columns, k % pair]
+        return te.sum(pixel.astype("int32") * weight.astype("int32"), axis=[kh, kw, k])
+
+    attributes = {KIND: CONTRACTION, TILE: list(tile), PAIR: pair}
+    return te.compute((*shape[:-1], panels * columns), value, name="integer_convolution", attrs=attributes)
 
 
 def product(a: Any, packed: Any, n: int, tile: Sequence[int]) -> Any:

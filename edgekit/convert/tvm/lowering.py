@@ -12,11 +12,13 @@ import numpy as np
 
 from edgekit.convert.tvm import kernels, tiles
 from edgekit.convert.tvm.graph import Rewriter, constant, constant_value, dtype_of, op_name, shape_of
+from edgekit.convert.tvm.quantization import takes_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edgekit.convert.tvm.machine import Machine
+    from edgekit.convert.tvm.quantization import Activation
     from edgekit.convert.tvm.storage import Storage
 
 LARGEST_WINDOW = 49
@@ -25,9 +27,17 @@ HALF = 8
 """Lanes of the narrower of two machines whose kernels share their weights."""
 _FUSABLE = {"op_pattern": 4}
 """TVM's kOutEWiseFusable: elementwise operators that follow are fused into the kernel."""
+_ELEMENTWISE = {"op_pattern": 0}
+"""TVM's kElemWise: the operator is fused into the kernel before it."""
 
 
-def lower(module: Any, machine: Machine, storage: Storage, packed_for: Machine | None = None) -> Any:
+def lower(
+    module: Any,
+    machine: Machine,
+    storage: Storage,
+    packed_for: Machine | None = None,
+    activations: Iterable[Activation] = (),
+) -> Any:
     """The module with kernels for convolutions, products, pooling, softmax and layer normalisation.
 
     Args:
@@ -36,9 +46,19 @@ def lower(module: Any, machine: Machine, storage: Storage, packed_for: Machine |
         storage: in which dtype weights are stored.
         packed_for: whose tiles the weights are packed for, the machine's own by default. Kernels for two machines share
             their weights if both are packed for one of them.
+        activations: how those of each operator that takes integers are quantized (`quantization.calibrated`); without
+            it, all is computed in float32.
     """
-    tiling = _Tiling(machine, packed_for or machine)
-    return Rewriter(lambda rewriter, call: _rule(rewriter, call, tiling, storage)).run(module)
+    tiling, quantized = _Tiling(machine, packed_for or machine), iter(activations)
+
+    def rule(rewriter: Rewriter, call: Any) -> Any:
+        if takes_integers(call):
+            activation = next(quantized, None)
+            if activation is not None:
+                return _in_integers(rewriter, call, tiling, storage, activation)
+        return _rule(rewriter, call, tiling, storage)
+
+    return Rewriter(rule).run(module)
 
 
 @dataclass(frozen=True)
@@ -48,13 +68,15 @@ class _Tiling:
     machine: Machine
     packed_for: Machine
 
-    def __call__(self, rows: int, columns: int) -> tuple[tiles.Tile, int]:
+    def __call__(self, rows: int, columns: int, *, whole: bool = False) -> tuple[tiles.Tile, int]:
         """(the tile of a product with so many rows and columns, columns of a panel of its weights)"""
-        tile = tiles.choose(rows, columns, self.packed_for)
+        tile = tiles.choose(rows, columns, self.packed_for, whole=whole)
         panel = tile.columns
         if tile.lanes % HALF and tile.lanes > HALF:  # one panel, not a whole vector wide: half a vector must divide it
             panel += -panel % HALF
-        return tile if self.machine == self.packed_for else tiles.choose(rows, columns, self.machine, panel), panel
+        if self.machine != self.packed_for:
+            tile = tiles.choose(rows, columns, self.machine, panel, whole=whole)
+        return tile, panel
 
 
 def _rule(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -> Any:
@@ -74,6 +96,53 @@ def _rule(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -> A
     if name == "take":
         return storage.table(rewriter, call)
     return None
+
+
+def _in_integers(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage, activation: Activation) -> Any:
+    """A product or a convolution of int8 weights with quantized activations, its sums scaled to float32."""
+    from tvm import relax
+
+    x, weight = call.args[0], constant_value(call.args[1])
+    shape = shape_of(call)
+    assert weight is not None, "takes_integers has looked"
+    assert shape is not None, "likewise"
+    columns = shape[-1]
+    # TVM cannot put an instruction into a tile that has a condition, so there are no tails.
+    tile, panel = tiling(shape[-2], columns, whole=True)
+    sizes = (tile.rows, tile.vectors, tile.lanes)
+    pair = tiling.machine.pair if columns >= 2 * HALF else 1
+    stored, scale = storage.weight(weight)
+    assert scale is not None, "integers are for stored int8"
+
+    def quantized(values: Any) -> Any:
+        return kernels.quantized(values, activation.scale, activation.low, activation.high)
+
+    if x not in rewriter.forms:
+        rewriter.forms[x] = rewriter.builder.emit_te(quantized, x, primfunc_name_hint="quantized")
+    integers, packed = rewriter.forms[x], constant(kernels.pack_pairs(stored, panel, pair))
+    if op_name(call) == "matmul":
+
+        def integer_product(a: Any, w: Any) -> Any:
+            return kernels.integer_product(a, w, sizes)
+
+        sums = _kernel(rewriter, integer_product, integers, packed)
+    else:
+        strides, dilation = ([int(step) for step in call.attrs[name]] for name in ("strides", "dilation"))
+        top, left, bottom, right = (int(size) for size in call.attrs["padding"])
+        if top or left or bottom or right:
+            integers = _padded(rewriter, integers, (0, top, left, 0), (0, bottom, right, 0), 0)
+
+        def integer_convolution(pixels: Any, w: Any) -> Any:
+            return kernels.integer_convolution(pixels, w, shape, strides, dilation, sizes)
+
+        sums = _kernel(rewriter, integer_convolution, integers, packed)
+    if shape_of(sums) != shape:
+
+        def trimmed(values: Any) -> Any:
+            return kernels.trimmed(values, columns)
+
+        sums = rewriter.builder.emit_te(trimmed, sums, primfunc_name_hint="trimmed", primfunc_attrs=_ELEMENTWISE)
+    return _scaled(rewriter, relax.op.astype(sums, "float32"), scale * np.float32(activation.scale))
 
 
 def _kernel(rewriter: Rewriter, compute: Callable[..., Any], *arguments: Any) -> Any:

@@ -21,8 +21,9 @@ from typing import Any
 
 from edgekit.errors import RecipeError
 
-_V3, _V4 = "x86-64-v3", "x86-64-v4"
+_V3, _V4, _VNNI = "x86-64-v3", "x86-64-v4", "cascadelake"
 _V4_FLAGS = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_WIDER_FLAGS = {_V4: _V4_FLAGS, _VNNI: (*_V4_FLAGS, "avx512_vnni")}
 
 TRIPLES = {
     # triple: (its names, LLVM's name, the processor without `cpu`, features that the processor's name does not imply)
@@ -50,13 +51,22 @@ class Machine:
     registers: int
 
     @property
+    def pair(self) -> int:
+        """How many products an instruction adds to each of a vector's int32 sums."""
+        return 2 if self.triple.startswith("x86_64") and self.lanes in (8, 16) else 1
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """What /proc/cpuinfo says of a processor that can run code for a `wider` machine."""
-        return _V4_FLAGS if self.cpu == _V4 else ()
+        return _WIDER_FLAGS.get(self.cpu, ())
 
-    def wider(self) -> Machine | None:
-        """A machine with longer vectors that many processors of this one's kind are; None where there is no such."""
-        return Machine(self.triple, _V4, lanes=16, registers=32) if self.cpu == _V3 else None
+    def wider(self, *, integers: bool = False) -> Machine | None:
+        """A machine with longer vectors that many processors of this one's kind are; None where there is no such.
+
+        Args:
+            integers: with VNNI, for integer kernels.
+        """
+        return Machine(self.triple, _VNNI if integers else _V4, lanes=16, registers=32) if self.cpu == _V3 else None
 
     @property
     def needs(self) -> str:

@@ -15,7 +15,10 @@ from edgekit.convert.tvm.simplify import simplify
 from edgekit.convert.tvm.views import sink_views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edgekit.convert.tvm.machine import Machine
+    from edgekit.convert.tvm.quantization import Activation
     from edgekit.convert.tvm.storage import Storage
     from edgekit.convert.tvm.variants import Variant
 
@@ -29,12 +32,18 @@ def plain(module: Any) -> Any:
     return sink_views(channels_last(simplify(module)))
 
 
-def prepare(module: Any, machine: Machine, storage: Storage, packed_for: Machine | None = None) -> Any:
+def prepare(
+    module: Any,
+    machine: Machine,
+    storage: Storage,
+    packed_for: Machine | None = None,
+    activations: Iterable[Activation] = (),
+) -> Any:
     """From a `plain` module to one whose operators are fused kernels, not scheduled yet; arguments as of `lower`."""
     import tvm
     from tvm import relax
 
-    module = lower(module, machine, storage, packed_for)
+    module = lower(module, machine, storage, packed_for, activations)
     passes = [
         relax.transform.LegalizeOps({"relax.reshape": lambda _, call: call}),
         relax.transform.AnnotateTIROpPattern(),

@@ -44,11 +44,12 @@ def cycles(rows: int, vectors: int, lanes: int) -> float:
     )
 
 
-def choose(rows: int, columns: int, machine: Machine, panel: int | None = None) -> Tile:
+def choose(rows: int, columns: int, machine: Machine, panel: int | None = None, *, whole: bool = False) -> Tile:
     """The tile with the fewest estimated cycles for a product with so many rows and columns, tails included.
 
     A product narrower than a vector gets vectors of its own width. With `panel`, the weights are packed already, that
-    many columns together, and only tiles that divide a panel are considered.
+    many columns together, and only tiles that divide a panel are considered; with `whole`, only those that divide the
+    rows.
     """
     lanes = min(machine.lanes, columns)
     across = -(-columns // lanes)
@@ -59,6 +60,8 @@ def choose(rows: int, columns: int, machine: Machine, panel: int | None = None) 
         for height in range(1, rows + 1):
             if height * vectors + vectors + 1 > machine.registers:
                 break
+            if whole and rows % height:
+                continue
             total = 0.0
             for tile_rows, times in ((height, rows // height), (rows % height, 1)):
                 if tile_rows:

@@ -12,7 +12,7 @@ import pytest
 
 from edgekit.convert.formats.tvm import TVM
 from edgekit.convert.tvm.machine import TRIPLES, canonical_triple
-from edgekit.errors import ArtifactError, RecipeError, RefusedError
+from edgekit.errors import ArtifactError, RecipeError
 from edgekit.recipe import Recipe
 from tests.convert.conftest import REPOSITORY, make
 
@@ -76,9 +76,16 @@ def test_a_portable_library_has_a_variant_for_longer_vectors(outcomes: dict[str,
     assert read_description(payload(outcomes["float32@armv7"]))["variants"] == []
 
 
-def test_integer_compute_is_refused_with_the_reason(outcomes: dict[str, Outcome]) -> None:
-    assert isinstance(outcomes["int8"].error, RefusedError)
-    assert "weight-int8" in outcomes["int8"].error.remedy
+def test_int8_is_calibrated_and_computed_in_integers(outcomes: dict[str, Outcome]) -> None:
+    from edgekit.convert.tvm.description import read_description
+
+    manifest = artifact(outcomes["int8"]).manifest
+    kernels = {kernel["name"] for kernel in read_description(payload(outcomes["int8"]))["kernels"]}
+    assert any("integer_convolution" in name for name in kernels)
+    assert any("integer_product" in name for name in kernels)
+    assert any("computed in integers" in note for note in manifest.notes)
+    assert manifest.stored_dtypes["int8"] > 0
+    assert 25 < manifest.parity.worst_snr_db < artifact(outcomes["weight-int8"]).manifest.parity.worst_snr_db
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,11 @@ def test_a_tile_over_panels_of_another_machine_divides_them(rows: int, columns: 
     assert tile.lanes <= AVX2.lanes
 
 
+@given(sizes, sizes, st.sampled_from([AVX2, AVX512, NEON]))
+def test_a_whole_tile_leaves_no_rows_over(rows: int, columns: int, machine: Machine) -> None:
+    assert rows % choose(rows, columns, machine, whole=True).rows == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "machine", "accumulators"), [(1200, 64, AVX2, 12), (196, 64, AVX512, 24), (128, 192, NEON, 20)]
 )
