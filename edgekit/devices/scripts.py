@@ -84,7 +84,7 @@ for name in $(ls -t tmp); do
 done
 {
   df -Pk . 2>/dev/null | { free=; while read -r _ _ _ available _; do free=$available; done; echo "= free $free"; }
-  if command -v gzip >/dev/null 2>&1 || command -v gunzip >/dev/null 2>&1; then echo "= unpacks"; fi
+  for unpacker in gzip gunzip zcat; do command -v "$unpacker" >/dev/null 2>&1 && echo "= unpacks" && break; done
   for name in $(ls -t tmp); do
     [ -f "tmp/$name/ready" ] && echo "= ready $name $(head -c 200 "tmp/$name/ready")"
     [ -w "tmp/$name/pack" ] && [ -w "tmp/$name" ] || continue
@@ -109,8 +109,9 @@ done
 )
 """$1 root, $2 a model, or "" for no artifacts. Clears old uploads away, and prints what is there that can be used.
 
-Sections, each after a line `= HEADER`: `free KIB`; `unpacks` if there is gzip; `ready NONCE NAME`: put together, never
-published; `partial NONCE BYTES`, its chunk list; `artifact ID`, its manifest, its chunk list, the model's own first.
+Sections, each after a line `= HEADER`: `free KIB`; `unpacks` if something unpacks gzip; `ready NONCE NAME`: put
+together, never published; `partial NONCE BYTES`, its chunk list; `artifact ID`, its manifest, its chunk list, the
+model's own first.
 Of cut uploads the newest four are kept, for six days; what did not write a plan is of another EdgeKit, or nobody's.
 """
 
@@ -128,7 +129,10 @@ cat > plan
 UNPACK = (
     _HEAD
     + r"""
-if command -v gzip >/dev/null 2>&1; then exec gzip -dc >> "$1"; else exec gunzip -c >> "$1"; fi
+if command -v gzip >/dev/null 2>&1; then exec gzip -dc >> "$1"
+elif command -v gunzip >/dev/null 2>&1; then exec gunzip -c >> "$1"
+else exec zcat >> "$1"
+fi
 """
 )
 """$1 a path. Unpacks standard input to its end."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COREUTILS = (
-    "mkdir mv rm ln cat sync df date find ls sed wc dd head tail uname od tr chmod rmdir readlink sleep sha256sum"
+    "mkdir mv rm ln cat sync df date find ls sed wc dd head tail uname od tr chmod rmdir readlink sleep sha256sum gzip"
 )
 BOXES = ("coreutils", "bash", "busybox", "toybox", "old-toybox")
 _REFUSING_MV = """#!/bin/mksh

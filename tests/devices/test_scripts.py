@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from boxes import BOXES, make_box
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, Target, connect, scripts
 from edgekit.devices.store import Store
+from edgekit.devices.upload import Progress
 from edgekit.errors import DeviceBusyError, DeviceStorageError
 
 if TYPE_CHECKING:
@@ -89,6 +91,39 @@ def test_push_deploy_roll_back_and_look(device: Device, make_artifact: Callable[
     assert deploy(device, first).already_there
     assert list(Path(device.path("tmp")).iterdir()) == []
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_only_what_changed_is_sent_and_on_after_a_cut(device: Device, make_artifact: Callable[..., Artifact]) -> None:
+    payload = os.urandom(1_200_000)
+    old = make_artifact(payload=payload)
+    new = make_artifact(payload=payload[:400_001] + b"inserted" * 5000 + payload[400_001:])
+
+    def cut(count: int) -> None:
+        sent.append(count)
+        if sum(sent) >= 1_000_000:
+            raise LookupError
+
+    sent: list[int] = []
+    with pytest.raises(LookupError):
+        Store(device).push(old, Progress(cut))
+    done = Store(device).push(old)
+    assert done.resumed_bytes > 800_000
+    done = Store(device).push(new)
+    assert done.reused_bytes > 800_000
+    for artifact in (old, new):
+        assert Store(device).has(artifact.id, artifact.shipped_files())
+    assert list(Path(device.path("tmp")).iterdir()) == []
+
+
+def test_compressed_bytes_are_unpacked(device: Device, tmp_path: Path) -> None:
+    content = os.urandom(1000) * 1000
+    there = Path(device.path("file"))
+    there.write_bytes(b"before ")
+    packed = gzip.compress(content)
+    argv = ["sh", "-c", scripts.UNPACK, "edgekit", str(there)]
+    done = device.transport.feed(argv, (packed[at : at + 1000] for at in range(0, len(packed), 1000)), step="unpacking")
+    assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
+    assert there.read_bytes() == b"before " + content
 
 
 def test_a_damaged_artifact_is_replaced(device: Device, tiny_artifact: Artifact) -> None:
