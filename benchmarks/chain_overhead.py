@@ -3,15 +3,19 @@
     python benchmarks/chain_overhead.py [MODEL] [--recipes tflite:float32 ...] [--pairs 5]
 
 The direct side is the script that a user would write: build the model, call the converter, write the file. The chain's
-side is one call of `convert`, one job at a time. A pair is one of each, and the order alternates. Both are measured by
-wall clock and by CPU time, descendants included; on a machine that does other things, CPU time is the one to trust.
+side is one call of `convert`, one job at a time. A pair is one of each, and the order alternates; a round is a pair of
+each recipe. Both are measured by wall clock and by CPU time, descendants included; on a machine that does other things,
+CPU time is the one to trust.
 
 The chain does more by design, so its cost is told in three parts:
 
     all           everything
     less proof    without running the source and the payload on the held-out samples (stages "reference", "proving")
     less starts   without proof, and without what its processes import again: the direct script is one process, the
-                  chain is itself and a worker a step. Measured in each pair by processes that import and do no more
+                  chain is itself and its workers. Measured in each pair by processes that import and do no more
+
+What a user pays who wants several formats is another question: "together" is one call of `convert` with all the
+recipes, nothing taken off, over the sum of their direct scripts in the same round.
 
 The stages are cut where the workers report them. Formats of our own kernels (tvm) have no API to compare with. Goal: a
 median ratio of at most 1.05 for what is left after proof and starts. Linux only: the CPU time of a worker that still
@@ -89,16 +93,18 @@ torch.jit.freeze(torch.jit.trace(module, sample))._save_for_lite_interpreter(pay
 }
 """By recipe, what follows `BUILD`."""
 
-_CHAIN, _SOURCE = "import edgekit.convert.chain", "import edgekit.convert.worker, torch"
+_CHAIN, _WORKER = "import edgekit.convert.chain", "import edgekit.convert.worker"
 STARTS = {
-    "tflite:float32": (_CHAIN, _SOURCE, "import edgekit.convert.worker"),
-    "tflite:int8": (_CHAIN, _SOURCE, "import edgekit.convert.worker"),
-    "onnx:float32": (_CHAIN, _SOURCE, "import edgekit.convert.worker, onnx"),
-    "coreml:float16": (_CHAIN, _SOURCE),
-    "executorch:float32": (_CHAIN, _SOURCE),
-    "torchscript:float32": (_CHAIN, _SOURCE),
+    "tflite:float32": (_CHAIN, _WORKER),
+    "tflite:int8": (_CHAIN, _WORKER),
+    "onnx:float32": (_CHAIN, f"{_WORKER}, onnx"),
+    "coreml:float16": (_CHAIN,),
+    "executorch:float32": (_CHAIN,),
+    "torchscript:float32": (_CHAIN,),
 }
-"""By recipe, what the chain's processes import beyond what the direct script does in its one."""
+"""By recipe, the chain's processes beyond one that imports what the direct script does: the chain itself and, where a
+format has a step that its recipes share, the worker of the recipe. The worker that exports goes on with the step after
+it, in the place of the direct script's process."""
 
 CHAIN = """
 import json, os, resource, sys, time
@@ -128,11 +134,12 @@ def on_stage(_title, stage):
     stages.append((stage, time.perf_counter(), of_workers()))
 
 ref = find_model(sys.argv[1])
-(outcome,) = convert(ref, [parse_recipe(sys.argv[3])], out=Path(sys.argv[2]), on_stage=on_stage, bounds=Bounds(jobs=1))
-if outcome.error:
-    raise SystemExit(outcome.error.what)
-if outcome.cached:
-    raise SystemExit("the cache was not empty")
+recipes = [parse_recipe(text) for text in sys.argv[3:]]
+for outcome in convert(ref, recipes, out=Path(sys.argv[2]), on_stage=on_stage, bounds=Bounds(jobs=1)):
+    if outcome.error:
+        raise SystemExit(outcome.error.what)
+    if outcome.cached:
+        raise SystemExit("the cache was not empty")
 print(json.dumps(stages))
 """
 
@@ -187,9 +194,19 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
     print(machine("torch", "numpy"))
-    print(f"\n{options.model}, {options.pairs} pairs, median (min to max)")
+    print(f"\n{options.model}, {options.pairs} pairs, median (min to max)", flush=True)
+    rounds: list[dict[str, Pair]] = []
+    together: list[Cost] = []
+    for k in range(options.pairs):
+        rounds.append({})
+        for recipe in options.recipes:
+            rounds[k][recipe] = pair = measure(options.model, recipe, chain_first=k % 2 == 1)
+            print(f"round {k + 1}, {recipe}: {pair}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            together.append(_run_chain(options.model, options.recipes, Path(folder))[0])
     for recipe in options.recipes:
-        print_pairs(recipe, [measure(options.model, recipe, chain_first=k % 2 == 1) for k in range(options.pairs)])
+        print_pairs(recipe, [pairs[recipe] for pairs in rounds])
+    print_together(together, [total([pair.direct for pair in pairs.values()]) for pairs in rounds])
 
 
 def measure(model: str, recipe: str, *, chain_first: bool) -> Pair:
@@ -206,12 +223,17 @@ def measure(model: str, recipe: str, *, chain_first: bool) -> Pair:
 
 def _chain(model: str, recipe: str, folder: Path) -> tuple[Cost, dict[str, Cost]]:
     """What a conversion costs in all, and each stage of its workers."""
-    whole, printed = _run(CHAIN, [model, str(folder / "out"), recipe], {"EDGEKIT_CACHE": str(folder / "cache")})
+    whole, printed = _run_chain(model, [recipe], folder)
     begun = [(stage, Cost(*clocks)) for stage, *clocks in json.loads(printed)]
     stages = {stage: after.less(at) for (stage, at), (_, after) in itertools.pairwise(begun) if stage != "done"}
     if not set(PROOF) <= set(stages):
         raise SystemExit(f"the chain reported the stages {', '.join(stages)}")
     return whole, stages
+
+
+def _run_chain(model: str, recipes: Sequence[str], folder: Path) -> tuple[Cost, str]:
+    """One call of `convert` with an empty cache: what it cost, and its stages as JSON."""
+    return _run(CHAIN, [model, str(folder / "out"), *recipes], {"EDGEKIT_CACHE": str(folder / "cache")})
 
 
 def _run(code: str, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> tuple[Cost, str]:
@@ -246,6 +268,15 @@ def print_pairs(recipe: str, pairs: Sequence[Pair]) -> None:
         f"{'':20} cpu  s of its stages: {', '.join(f'{name} {seconds:.1f}' for name, seconds in stages.items())}",
         flush=True,
     )
+
+
+def print_together(together: Sequence[Cost], direct: Sequence[Cost]) -> None:
+    """Seconds and ratios of one call with all recipes, over the sum of the direct scripts."""
+    for clock in Cost._fields:
+        chain, scripts = ([getattr(cost, clock) for cost in costs] for costs in (together, direct))
+        ratios = [c / d for c, d in zip(chain, scripts, strict=True)]
+        print(f"{'together':20} {clock:4} s: direct {spread(scripts, 1)}, chain {spread(chain, 1)}")
+        print(f"{'':20} {clock:4} ratio: all {spread(ratios, 2)}", flush=True)
 
 
 if __name__ == "__main__":

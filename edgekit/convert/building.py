@@ -160,18 +160,19 @@ class Builder:
             log = self._cache.log(f"{step}-{key}")
             with self._cache.writing_step(step, key) as (work, folder):
                 asked = msgspec.structs.replace(job, step=step, work=str(work))
-                self._run(asked, log, title, f"{self._ref.name} {name} {step}", name, environment)
+                self._run(asked, log, title, f"{self._ref.name} {name} {step}", name, environment, folder / EXPORTED)
             self._on_stage(title, DONE)
             return folder
 
         return self._steps.once(f"{step}-{key}", make)
 
     def _run(
-        self, job: Job, log: Path, title: str, called: str, name: str, environment: Mapping[str, str] | None = None
-    ) -> None:
+        self, job: Job, log: Path, title: str, called: str, name: str,
+        environment: Mapping[str, str] | None = None, leaves: Path | None = None,
+    ) -> None:  # fmt: skip
         ledger = f"{job.step}-{name}".replace(" ", "-")
         expected = self._cache.expected_bytes(ledger)
-        peak = self.workers.run(job, log, lambda s: self._on_stage(title, s), called, expected, environment)
+        peak = self.workers.run(job, log, lambda s: self._on_stage(title, s), called, expected, environment, leaves)
         self._cache.note_cost(ledger, peak)
 
     def _require_calibration(self, recipe: Recipe, source: Path) -> None:

@@ -42,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `source_folder`, `exported_folder`, `lower_folder` and `artifact` are earlier steps' results, where the step needs
     them; `kind` is the kind of export in `exported_folder` (or to derive). `shared` are the costs of earlier steps.
+    `log` is where a worker prints that goes on with this step after another one; a new one prints there anyway.
     """
 
     step: Literal["source", "derive", "lower", "recipe", "explain", "sensitivity"]
@@ -63,6 +64,13 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_drop: str | None = None
     budget: Budget | None = None
     shared: dict[str, Cost] = {}
+    log: str = ""
+
+    @property
+    def reads_export(self) -> str | None:
+        """The folder of the export, if the step starts from that rather than from what a format lowered."""
+        reads = self.step != "derive" and self.lower_folder in (None, self.exported_folder)
+        return self.exported_folder if reads else None
 
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

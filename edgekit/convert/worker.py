@@ -1,14 +1,18 @@
-"""What runs in a worker process: `python -m edgekit.convert.worker WORK_FOLDER`, the job on standard input.
+"""What runs in a worker process: `python -m edgekit.convert.worker WORK_FOLDER`, a job a line on standard input.
 
 One step, in a process of its own: a crash, a leak or an abort in a converter costs that step, never the chain. Events
 (stage, error, done) go to standard output, one JSON line each; everything that converters print goes to standard
 error, which the chain keeps as the step's log.
+
+A step that leaves a `torch.export` program in memory says so (`holds`), and its worker waits a while for one job more:
+the chain may send it the first step that reads that program, which then needs not be read back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
 import time
@@ -24,6 +28,7 @@ from edgekit.artifact import MANIFEST, Build, Cost, FileEntry, Manifest, Provena
 from edgekit.convert.budget import search_layers
 from edgekit.convert.formats import Exported
 from edgekit.convert.prepare import derive_export, prepare_source
+from edgekit.convert.programs import holds_program, torch_is_as_new, torch_put_back
 from edgekit.convert.prove import prove
 from edgekit.convert.steps import (
     CALIBRATION,
@@ -37,7 +42,7 @@ from edgekit.convert.steps import (
 )
 from edgekit.errors import ConversionError, EdgeKitError, first_line
 from edgekit.files import explain_os_error, no_space, sha256_of
-from edgekit.runner.memory import peak_rss_bytes
+from edgekit.runner.memory import peak_rss_bytes, reset_peak
 from edgekit.runner.protocol import Events
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
     from edgekit.convert.formats import Format, Precision
 
 BUILD = "build.json"
+IDLE_S = 60.0
+"""How long a worker that holds a program waits for the job that reads it."""
 
 
 def _die_with_parent() -> None:
@@ -55,6 +62,15 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _source(job: Job, stage: Callable[[str], None]) -> None:
+    if "torch" not in plugins.load("source", job.source).distributions:
+        prepare_source(job, stage)
+        return
+    stage("importing torch")
+    with torch_put_back():
+        prepare_source(job, stage)
 
 
 def _lower(job: Job, stage: Callable[[str], None]) -> None:
@@ -166,7 +182,7 @@ def _sensitivity(job: Job, stage: Callable[[str], None]) -> None:
 
 
 _STEPS: dict[str, Callable[[Job, Callable[[str], None]], None]] = {
-    "source": prepare_source,
+    "source": _source,
     "derive": derive_export,
     "lower": _lower,
     "recipe": _recipe,
@@ -175,13 +191,16 @@ _STEPS: dict[str, Callable[[Job, Callable[[str], None]], None]] = {
 }
 
 
-def _carry_out(job: Job, events: Events) -> None:
+def _carry_out(job: Job, events: Events) -> bool:
+    """Whether there is a program in memory that another step may go on with."""
     began = time.perf_counter()
     _STEPS[job.step](job, lambda name: events.emit("stage", name=name))
     cost = Cost(round(time.perf_counter() - began, 3), peak_rss_bytes())
     if job.step in ("source", "derive", "lower"):
         (Path(job.work) / COST).write_bytes(msgspec.json.encode(cost))
-    events.emit("done", seconds=cost.seconds, peak_rss_bytes=cost.peak_rss_bytes)
+    holds = holds_program() and torch_is_as_new()
+    events.emit("done", seconds=cost.seconds, peak_rss_bytes=cost.peak_rss_bytes, holds=holds)
+    return holds
 
 
 def _log_traceback() -> None:
@@ -189,27 +208,47 @@ def _log_traceback() -> None:
         traceback.print_exc()
 
 
+def _next_job() -> Job | None:
+    """The next line of standard input; nothing if it ends, or stays silent for too long."""
+    ready, _, _ = select.select([sys.stdin], [], [], IDLE_S)
+    line = sys.stdin.buffer.readline() if ready else b""
+    return msgspec.json.decode(line, type=Job) if line else None
+
+
+def _print_to(log: str) -> None:
+    """From now on, whatever is printed goes to this file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with Path(log).open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
 def main() -> int:
-    """Carries out the job; 0 if its folder is filled, 1 if an `error` event says why not."""
+    """Carries out the jobs; 0 if their folders are filled, 1 if an `error` event says why not."""
     _die_with_parent()
     events = Events.on_stdout()
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    try:
-        _carry_out(job, events)
-    except EdgeKitError as error:
-        _log_traceback()
-        events.emit("error", **error.as_dict())
-        return 1
-    except OSError as error:
-        _log_traceback()
-        events.emit("error", **explain_os_error(error, error.filename or job.work).as_dict())
-        return 1
-    except Exception as error:  # whatever a converter throws becomes one clear error, and its trace the log
-        _log_traceback()
-        full = no_space(Path(job.work))
-        told = full or ConversionError(f"{type(error).__name__}: {first_line(error)}.")
-        events.emit("error", **told.as_dict())
-        return 1
+    holds = True
+    while holds and (job := _next_job()) is not None:
+        if job.log:
+            _print_to(job.log)
+            reset_peak()
+        try:
+            holds = _carry_out(job, events)
+        except EdgeKitError as error:
+            _log_traceback()
+            events.emit("error", **error.as_dict())
+            return 1
+        except OSError as error:
+            _log_traceback()
+            events.emit("error", **explain_os_error(error, error.filename or job.work).as_dict())
+            return 1
+        except Exception as error:  # whatever a converter throws becomes one clear error, and its trace the log
+            _log_traceback()
+            full = no_space(Path(job.work))
+            told = full or ConversionError(f"{type(error).__name__}: {first_line(error)}.")
+            events.emit("error", **told.as_dict())
+            return 1
     return 0
 
 

@@ -1,16 +1,25 @@
-"""Worker processes: started in a session of their own, bounded in time, their output kept, ended with the chain."""
+"""Worker processes: started in a session of their own, bounded in time, their output kept, ended with the chain.
+
+Each step has a process of its own, with one exception. The worker that wrote an export and still holds it in memory
+(`edgekit.convert.programs`) stays, and goes on with the first step that reads that export: it is spared the start, the
+imports and the reading. That step has a log, a time limit and a memory limit like any other; should it go down there
+without a word, by a crash or for want of memory, it is run again in a process of its own, so that nothing of the step
+before can cost it its result.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -29,6 +38,25 @@ _NEED_NO_LOG = (errors.DataError, errors.MissingPackageError, errors.StorageErro
 """Errors that say all there is to know; a log would only send the reader on an errand."""
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """How a job ended: the last event, the status (0 for a process that stays), and what the bounds did."""
+
+    last: dict[str, Any]
+    code: int
+    timed_out: bool
+    exceeded_bytes: int | None
+
+    @property
+    def done(self) -> bool:
+        return self.last.get("event") == "done" and self.code == 0
+
+    @property
+    def went_down(self) -> bool:
+        """Neither done, nor an error, nor out of time."""
+        return not self.done and self.last.get("event") != "error" and not self.timed_out
+
+
 class Workers:
     """Runs jobs, each in a process, as many at once as cores and memory allow; `stop` ends all that run.
 
@@ -43,6 +71,8 @@ class Workers:
         self._memory_bytes = memory_bytes
         self._admission = Admission(at_once, available_bytes())
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._idle: dict[str, subprocess.Popen[bytes]] = {}
+        """By the folder of an export: the worker that wrote it and holds it. They are among the running ones."""
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -52,10 +82,12 @@ class Workers:
             self._stopped = True
             for process in self._running:
                 _kill(process)
+            for process in self._idle.values():
+                process.wait()
 
     def run(
         self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, expected_bytes: int,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, leaves: Path | None = None,
     ) -> int | None:  # fmt: skip
         """Waits until there is room, then runs one job to its end.
 
@@ -66,6 +98,7 @@ class Workers:
             title: names the job in errors.
             expected_bytes: its resident set, as far as is known.
             environment: variables that its process gets besides ours.
+            leaves: the folder that the job's export will be found in, if it writes one.
 
         Returns:
             Its largest resident set in bytes, if the system tells.
@@ -76,43 +109,84 @@ class Workers:
         """
         expected_bytes = min(expected_bytes, self._memory_bytes)
         with self._admission.room_for(expected_bytes):
-            return self._run(job, log, on_stage, title, environment or {})
+            return self._run(job, log, on_stage, title, environment or {}, leaves)
 
     def _run(
-        self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, environment: Mapping[str, str]
-    ) -> int | None:
+        self, job: Job, log: Path, on_stage: Callable[[str], None], title: str, environment: Mapping[str, str],
+        leaves: Path | None,
+    ) -> int | None:  # fmt: skip
+        keep = None if environment else leaves  # the next step must not inherit variables that are not for it
         with _log_of_its_own(log) as output:
-            process = self._start(job, output, environment)
-            timer = threading.Timer(self._timeout_s, _kill, (process,))
-            timer.start()
-            watch = MemoryWatch(process.pid, self._memory_bytes, lambda: _kill(process))
-            last: dict[str, Any] = {}
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    event = msgspec.json.decode(line, type=dict[str, Any])
-                    last = event
-                    if event["event"] == "stage":
-                        on_stage(event["name"])
-                code = process.wait()
-            finally:
-                timed_out = not timer.is_alive()
-                timer.cancel()
-                watch.stop()
-                with self._lock:
-                    self._running.discard(process)
-                _kill(process)
-                process.wait()
-        if last.get("event") != "done" or code != 0:
-            if watch.exceeded_bytes is not None:
+            ended = None if environment else self._go_on(job, output, on_stage)
+            if ended is None:
+                output.seek(0, os.SEEK_END)
+                process = self._start(job, output, environment)
+                ended = self._follow(process, job, on_stage, keep)
+        if not ended.done:
+            if ended.exceeded_bytes is not None:
                 raise ConversionError(
-                    f"{title} took {watch.exceeded_bytes / 2**30:.1f} GiB of memory, where "
+                    f"{title} took {ended.exceeded_bytes / 2**30:.1f} GiB of memory, where "
                     f"{self._memory_bytes / 2**30:.1f} GiB are allowed, and was ended.",
                     remedy=f"Give --memory more, if the machine has it. Its log is {log}.",
                 )
-            raise self._failure(last, code, log, title, timed_out=timed_out)
-        peak = last.get("peak_rss_bytes")
+            raise self._failure(ended.last, ended.code, log, title, timed_out=ended.timed_out)
+        peak = ended.last.get("peak_rss_bytes")
         return int(peak) if peak else None
+
+    def _go_on(self, job: Job, output: BinaryIO, on_stage: Callable[[str], None]) -> _Ended | None:
+        """Runs the job in the worker that holds the export which it reads; None if there is none, or it went down."""
+        with self._lock:
+            process = self._idle.pop(job.reads_export or "", None)
+        if process is None:
+            return None
+        ended = self._follow(process, msgspec.structs.replace(job, log=output.name), on_stage, None)
+        if not ended.went_down:
+            return ended
+        shutil.rmtree(job.work)
+        Path(job.work).mkdir()
+        return None
+
+    def _follow(
+        self, process: subprocess.Popen[bytes], job: Job, on_stage: Callable[[str], None], keep: Path | None
+    ) -> _Ended:
+        """Sends a job to its worker, and bounds it until it ends; or until it is done, if it is to be kept idle."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(self._timeout_s, _kill, (process,))
+        timer.start()
+        watch = MemoryWatch(process.pid, self._memory_bytes, lambda: _kill(process))
+        last: dict[str, Any] = {}
+        code, idle = 0, False
+        try:
+            with suppress(BrokenPipeError):  # one that is dead already is reported like any other
+                process.stdin.write(msgspec.json.encode(job) + b"\n")
+                process.stdin.flush()
+            for line in iter(process.stdout.readline, b""):
+                last = msgspec.json.decode(line, type=dict[str, Any])
+                if last["event"] == "stage":
+                    on_stage(last["name"])
+                elif last["event"] == "done":
+                    idle = keep is not None and last["holds"]
+                    if idle:
+                        break
+                    _close(process.stdin)
+            if not idle:
+                code = process.wait()
+        finally:
+            timed_out = not timer.is_alive()
+            timer.cancel()
+            watch.stop()
+            with self._lock:
+                idle = idle and not self._stopped
+                if idle:
+                    self._idle[str(keep)] = process
+                else:
+                    self._running.discard(process)
+            if not idle:
+                _kill(process)
+                process.wait()
+                _close(process.stdin)
+        return _Ended(last, code, timed_out, watch.exceeded_bytes)
 
     def _start(self, job: Job, output: Any, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", **more}
@@ -128,9 +202,6 @@ class Workers:
                 env=environment,
             )
             self._running.add(process)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError), process.stdin:  # one that is dead already is reported like any other
-            process.stdin.write(msgspec.json.encode(job))
         return process
 
     def _failure(self, last: dict[str, Any], code: int, log: Path, title: str, *, timed_out: bool) -> EdgeKitError:
@@ -167,6 +238,11 @@ def _log_of_its_own(log: Path) -> Iterator[BinaryIO]:
             yield output
     finally:
         temporary.replace(log)
+
+
+def _close(stream: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):
+        stream.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

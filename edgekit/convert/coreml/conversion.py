@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Bindings
+from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
 from edgekit.errors import ConversionError, RefusedError, first_line
 
@@ -73,9 +74,8 @@ def convert(exported: Exported, *, target: str, float16: bool) -> Any:
 
 def _from_torch(exported: Exported, names: Bindings, options: dict[str, Any]) -> Any:
     import coremltools
-    import torch
 
-    program = torch.export.load(exported.folder / PROGRAM).run_decompositions(_decompositions())
+    program = load_program(exported.folder / PROGRAM).run_decompositions(_decompositions())
     _name_strides(program.graph)
     _name_fills(program.graph)
     return coremltools.convert(

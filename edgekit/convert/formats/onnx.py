@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit import plugins
 from edgekit.artifact import Bindings
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Precision, kept
+from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import ONNX as MODEL
 from edgekit.convert.sources.base import PROGRAM
 from edgekit.errors import RecipeError, RefusedError, first_line
@@ -173,7 +174,7 @@ def _exported_by_torch(exported: Exported) -> Any:
     from edgekit.convert.onnx_model import cleaning
 
     plugins.require(("torch",), extra="torch", purpose="The format onnx, of a PyTorch model,")
-    program = torch.export.load(exported.folder / PROGRAM)
+    program = load_program(exported.folder / PROGRAM)
     made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False).model_proto
     cleaning.name_after_weights(made)
     return made

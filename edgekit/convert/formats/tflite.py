@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Bindings
 from edgekit.convert import tflite_explain
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Precision, kept
+from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
 from edgekit.convert.sources.base import TFLITE as TFLITE_FILE
 from edgekit.convert.tflite_file import FlatBuffer
@@ -203,9 +204,8 @@ def _from_saved_model(exported: Exported) -> bytes:
 def _from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) -> None:
     """By way of litert-torch. The inputs of these numbers become NHWC."""
     import litert_torch
-    import torch
 
-    program = torch.export.load(exported.folder / PROGRAM)
+    program = load_program(exported.folder / PROGRAM)
     arguments, keywords = program.example_inputs or ((), {})
     module = program.module()
     if channels_last:

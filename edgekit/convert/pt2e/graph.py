@@ -6,6 +6,7 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM
 from edgekit.errors import ConversionError
 
@@ -50,7 +51,7 @@ def open_graph(exported: Exported) -> tuple[Graph, tuple[Any, ...]]:
     import torch
 
     leaves_of = torch.utils._pytree.tree_leaves  # noqa: SLF001 - the order that torch.export itself uses
-    program = torch.export.load(exported.folder / PROGRAM)
+    program = load_program(exported.folder / PROGRAM)
     graph = program.module()
     for node in list(graph.graph.nodes):
         if node.op == "call_module" and not node.users:  # the guards on shapes: the chain has checked them

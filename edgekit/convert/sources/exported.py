@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.programs import hold_program, save_program
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.pytorch import dynamic_shapes, not_varying, reference_of
 from edgekit.errors import ModelError, first_line
@@ -66,9 +67,10 @@ class ExportedProgramFile(Source):
                 if open_sizes is None:
                     raise
                 raise not_varying(model, error) from error
-            torch.export.save(exported, folder / PROGRAM)
+            save_program(exported, folder / PROGRAM)
         else:
             shutil.copyfile(path, folder / PROGRAM)
+            hold_program(program, folder / PROGRAM)
         return reference
 
 

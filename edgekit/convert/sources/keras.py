@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
+from edgekit.convert.programs import save_program
 from edgekit.convert.sources.base import PROGRAM, Reference, Shapes, Source, fixed_shape
 from edgekit.convert.sources.keras_archive import unsafe_content
 from edgekit.convert.sources.keras_torch import plain_program
@@ -134,7 +135,7 @@ class KerasModel(Source):
                 f"{first_line(error)}.",
                 remedy="The log names the layer; take a format that reads a SavedModel, such as tflite.",
             ) from error
-        torch.export.save(program, folder / PROGRAM)
+        save_program(program, folder / PROGRAM)
 
 
 def _use_backend(wanted: str) -> None:

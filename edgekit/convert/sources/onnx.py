@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekit import plugins
+from edgekit.convert.programs import save_program
 from edgekit.convert.sources.base import ONNX, PROGRAM, Reference, Shapes, Source
 from edgekit.dimensions import resized, sizes_to_prove, varying_outputs
 from edgekit.errors import ModelError, first_line
@@ -102,7 +103,7 @@ class OnnxModel(Source):
                 remedy="Convert it to onnx:float32, which needs no import; the log holds the whole explanation.",
             ) from error
         _compare(program.module(), exported / ONNX, sample)
-        torch.export.save(program, folder / PROGRAM)
+        save_program(program, folder / PROGRAM)
 
 
 def _resized(run: Reference, model: Model, sample: Sequence[np.ndarray], sizes: Sizes) -> list[np.ndarray]:

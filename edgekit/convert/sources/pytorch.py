@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.programs import save_program
 from edgekit.convert.sources.base import PROGRAM, Reference, Source
 from edgekit.errors import ModelError, first_line
 
@@ -90,5 +91,5 @@ class PyTorchModule(Source):
                 f"torch.export cannot trace model {model.name!r}: {first_line(error)}.",
                 remedy="The log holds the whole explanation; control flow that depends on data is the usual cause.",
             ) from error
-        torch.export.save(program, folder / PROGRAM)
+        save_program(program, folder / PROGRAM)
         return reference

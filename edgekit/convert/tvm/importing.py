@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.programs import load_program
 from edgekit.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def from_torch_export(path: Path) -> Any:
 
     table = torch.export.default_decompositions()
     table.pop(torch.ops.aten.scaled_dot_product_attention.default, None)
-    program = torch.export.load(path).run_decompositions(table)
+    program = load_program(path).run_decompositions(table)
     try:
         return from_exported_program(program, run_ep_decomposition=False, custom_convert_map=_ours())
     except (AssertionError, NotImplementedError, ValueError) as error:
