@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgekit.errors import UnreachableDeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_REQUEST_BYTES = 0xFFFF
 _START_S = 20
@@ -172,12 +172,15 @@ def receive(sock: socket.socket, count: int, deadline: float) -> bytes:
     return data
 
 
-def send_packet(sock: socket.socket, header: bytes, data: bytes) -> None:
-    """Sends a header and its data without copying them into one."""
-    sent = sock.sendmsg([header, data])
-    if sent < len(header):
-        sock.sendall(header[sent:])
-    sock.sendall(memoryview(data)[max(0, sent - len(header)) :])
+def send_buffers(sock: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:
+    """Sends buffers one after another, without copying them into one."""
+    views = [memoryview(buffer) for buffer in buffers]
+    while views:
+        sent = sock.sendmsg(views)
+        while views and sent >= len(views[0]):
+            sent -= len(views.pop(0))
+        if sent:
+            views[0] = views[0][sent:]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from edgekit.devices.adb_server import receive, send_packet
+from edgekit.devices.adb_server import receive, send_buffers
 from edgekit.devices.process import Process
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 DEAD_LINK_S = 20
 """How long a device may take no byte, or not answer that it starts a command."""
-_COMMAND_BLOCK_BYTES = 1 << 20
-_SYNC_BLOCK_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 20
+_SYNC_PACKET_BYTES = 1 << 16
 _COMPLAINT_BYTES = 4096
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _COMMAND_HEADER = struct.Struct("<BI")
@@ -86,14 +86,14 @@ class AdbProcess(Process):
     def feed(self, stdin: Iterable[bytes]) -> None:
         with suppress(OSError):
             for piece in stdin:
-                for start in range(0, len(piece), _COMMAND_BLOCK_BYTES):
-                    self._send(piece[start : start + _COMMAND_BLOCK_BYTES])
+                for start in range(0, len(piece), _BLOCK_BYTES):
+                    self._send(piece[start : start + _BLOCK_BYTES])
             self._sock.sendall(_COMMAND_HEADER.pack(_CLOSE_STDIN, 0))
 
     def send(self, source: Source, on_bytes: Callable[[int], None]) -> None:
         """Feeds it a source. Stops as soon as it says or ends anything: it complains then, which `code` collects."""
         with suppress(BrokenPipeError, ConnectionResetError):
-            for block in source.blocks(_COMMAND_BLOCK_BYTES):
+            for block in source.blocks(_BLOCK_BYTES):
                 if self._speaks(0):
                     return
                 self._send(block)
@@ -101,7 +101,7 @@ class AdbProcess(Process):
             self._sock.sendall(_COMMAND_HEADER.pack(_CLOSE_STDIN, 0))
 
     def _send(self, block: bytes) -> None:
-        send_packet(self._sock, _COMMAND_HEADER.pack(_STDIN, len(block)), block)
+        send_buffers(self._sock, [_COMMAND_HEADER.pack(_STDIN, len(block)), block])
 
     def end(self) -> None:
         with suppress(OSError):
@@ -121,11 +121,11 @@ def send_file(
     sock.settimeout(DEAD_LINK_S)
     path = f"{remote},{_REGULAR_FILE}".encode("utf-8", "surrogateescape")
     try:
-        send_packet(sock, _SYNC_HEADER.pack(b"SEND", len(path)), path)
-        for block in source.blocks(_SYNC_BLOCK_BYTES):
+        send_buffers(sock, [_SYNC_HEADER.pack(b"SEND", len(path)), path])
+        for block in source.blocks(_BLOCK_BYTES):
             if select.select([sock], [], [], 0)[0]:
                 break
-            send_packet(sock, _SYNC_HEADER.pack(b"DATA", len(block)), block)
+            send_buffers(sock, _sync_packets(memoryview(block)))
             on_bytes(len(block))
         else:
             sock.sendall(_SYNC_HEADER.pack(b"DONE", int(time.time())))
@@ -137,3 +137,8 @@ def send_file(
         raise SyncRefusedError(receive(sock, min(length, _COMPLAINT_BYTES), deadline).decode("utf-8", "replace"))
     if status != b"OKAY":
         raise ConnectionError(f"the device answered {status!r} to a file")
+
+
+def _sync_packets(block: memoryview) -> list[bytes | memoryview]:
+    parts = [block[start : start + _SYNC_PACKET_BYTES] for start in range(0, len(block), _SYNC_PACKET_BYTES)]
+    return [buffer for part in parts for buffer in (_SYNC_HEADER.pack(b"DATA", len(part)), part)]
