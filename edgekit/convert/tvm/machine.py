@@ -72,7 +72,7 @@ class Machine:
     def needs(self) -> str:
         """What the code needs of a processor, in words."""
         if self.lanes == 16:
-            return "AVX-512"
+            return "AVX-512 with VNNI" if "avx512_vnni" in self.flags else "AVX-512"
         if self.triple.startswith("x86_64"):
             return "AVX2 and FMA" if self.lanes == 8 else "SSE"
         return "NEON"
