@@ -30,6 +30,12 @@ HOSTILE_NAME = 'it\'s a "root" $(touch pwned) `id`; & <x>'
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_adb_server() -> None:
+    """No test sees the phones of whoever runs it, and none leaves a server behind: one elsewhere is never started."""
+    os.environ["ADB_SERVER_SOCKET"] = "tcp:127.0.0.2:9"
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ.setdefault("EDGEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
 

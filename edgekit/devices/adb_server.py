@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 0xFFFF
 _START_S = 20
 _BUSY_S = 0.02
+_QUOTED = 300
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _INSTALL = (
     "Install the Android platform tools (Debian: apt install adb), so that `adb` is on the PATH or below ANDROID_HOME."
@@ -70,13 +71,18 @@ _LINE = re.compile(r"(?P<serial>\(no serial number\)|\S+)\s+(?P<state>no permiss
 
 def _parse(line: str) -> Attached | None:
     """`SERIAL  STATE [(why)] [usb:1-1] [product:... model:Pixel_7 device:...] [transport_id:1]`"""
-    match = _LINE.fullmatch(line.strip())
+    match = _LINE.fullmatch(_printable(line.strip()))
     if match is None:
         return None
     facts = dict(re.findall(r"\b(model|product|usb):(\S+)", match["rest"]))
     words = [facts[key].replace("_", " ") for key in ("model", "product") if key in facts][:1]
     words += [f"usb {facts['usb']}"] if "usb" in facts else []
     return Attached(match["serial"], match["state"], ", ".join(words))
+
+
+def _printable(text: str) -> str:
+    """What a device tells may be printed, but not move somebody's cursor."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def ask(request: str, timeout_s: float) -> str:
@@ -141,7 +147,7 @@ def send_request(sock: socket.socket, request: str, deadline: float) -> None:
     sock.sendall(b"%04x" % len(data) + data)
     status = receive(sock, 4, deadline)
     if status == b"FAIL":
-        raise AdbRefusedError(receive_text(sock, deadline).strip())
+        raise AdbRefusedError(_printable(receive_text(sock, deadline).strip())[:_QUOTED])
     if status != b"OKAY":
         raise ConnectionError(f"what listens at {address_text()} is no adb server: it answered {status!r}")
 

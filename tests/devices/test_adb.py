@@ -152,6 +152,7 @@ def test_attached_devices_are_told(phone: Adbd, adbd: Adbd, adb_network: AdbNetw
             ("R58M", "no permissions", "usb 3-2"),
         ),
         ("(no serial number)     device usb:1-2 transport_id:5", ("(no serial number)", "device", "usb 1-2")),
+        ("A\x1b[2J1    device model:\x1b]0;x\x07", ("A?[2J1", "device", "?]0;x?")),
         ("", None),
     ],
 )
