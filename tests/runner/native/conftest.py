@@ -67,7 +67,7 @@ class Answer:
         return [e["event"] for e in self.events if e["event"] != "progress"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A runner that is called."""
 

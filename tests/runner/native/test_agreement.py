@@ -29,6 +29,7 @@ ARTIFACTS = [
     ("digits_cnn", "tflite:dynamic-int8"),
     ("digits_cnn", "tvm:float32"),
 ]
+LEAST_PAIRS, MOST_PAIRS = 4, 40
 OF_SYSTEM = ("cpu_model", "cores", "affinity", "machine", "kernel", "os", "libc", "boot_id", "memory_total_bytes",
              "governor", "frequency_max_hz")  # fmt: skip
 
@@ -224,3 +225,24 @@ def test_npy_files_of_a_wrong_length_are_refused(harness: Path, tmp_path: Path) 
         path.write_bytes(content)
         told = subprocess.run([harness, "npy", path], capture_output=True, text=True, check=True).stdout
         assert why in told, content[:80]
+
+
+def test_the_two_measure_the_same_latency(
+    native: Program,
+    python: Program,
+    converted: Callable[[str, str], Artifact],
+    request_for: Callable[..., dict[str, Any]],
+) -> None:
+    """Within 2 %, on a model of a millisecond. Other work on the machine only ever adds to a latency, so the least of
+    many is what the two have in common; pairs are added until that is seen, up to a bound."""
+    artifact = converted("crepe_tiny", "tflite:float32")
+    least = {native: math.inf, python: math.inf}
+    for pair in range(MOST_PAIRS):
+        for program in (native, python) if pair % 2 else (python, native):
+            answer = program(
+                request_for(artifact, "bench", max_warmup_ns=5 * 10**7, max_ns=2 * 10**8, min_ns=2 * 10**8)
+            )
+            least[program] = min(least[program], *answer.named("samples")["samples_ns"])
+        if pair >= LEAST_PAIRS - 1 and abs(least[native] / least[python] - 1) <= 0.02:
+            return
+    pytest.fail(f"native {least[native]} ns, Python {least[python]} ns after {MOST_PAIRS} pairs")
