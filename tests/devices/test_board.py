@@ -24,6 +24,7 @@ from edgekit.bench import bench
 from edgekit.bench.verify import verify
 from edgekit.deploy import deploy, status
 from edgekit.devices import Target, connect, load_target
+from edgekit.devices.environment import provision, remove
 from edgekit.devices.target import AdbSettings
 from edgekit.errors import ConnectionLostError, RunnerError, RuntimeMissingError, UnsuitableArtifactError
 
@@ -195,6 +196,22 @@ def test_a_board_without_runtimes_names_them_and_the_remedy(digits: Path, tmp_pa
         ):
             verify(device, open_artifact(digits / FORMATS[1]), push=True)
         assert caught.value.remedy
+
+
+def test_a_board_without_runtimes_is_provisioned_from_here(digits: Path, tmp_path: Path) -> None:
+    """With the libraries alone: a whole environment of 1,300 files takes minutes under emulation."""
+    artifact = open_artifact(digits / FORMATS[1])
+    with Link() as link, Board(link, tmp_path / "bare", wheels=()) as bare:
+        target = with_runner(load_target(str(bare.write_target(tmp_path / "bare.toml", "bare"))), "native")
+        with connect(target) as device:
+            result = provision(device, ["litert"], libraries_only=True)
+            assert result.packages[0].wheel.endswith("_aarch64.whl")
+            assert provision(device, ["litert"], libraries_only=True).already_there
+        with connect(target) as device:
+            assert verify(device, artifact, push=True).passed
+            assert remove(device)
+        with connect(target) as device, pytest.raises(RuntimeMissingError):
+            verify(device, artifact, push=True)
 
 
 # Power
