@@ -23,6 +23,14 @@ ABLE = [
     ("onnx", "dynamic-int8", 20.0),
     ("onnx", "weight-int8", 25.0),
     ("onnx", "int8", 6.0),  # calibrated at the nominal size; few tokens give wider ranges
+    ("executorch", "float32", 100.0),
+    ("executorch", "int8", 6.0),
+    ("coreml", "float32", 90.0),
+    ("coreml", "int8", 6.0),
+    ("torchscript", "float32", 100.0),
+    ("torchscript", "float16", 45.0),
+    ("torchscript", "dynamic-int8", 20.0),
+    ("torchscript", "int8", 6.0),
 ]
 """Format, precision, and the SNR that it reaches at every size."""
 

@@ -99,7 +99,7 @@ def test_a_format_that_would_fix_the_size_is_refused(tagger: tuple[Path, Path, E
     assert isinstance(error, RefusedError)
     assert "tokens is int64[1, length 2..9]" in error.what
     assert "--shape tokens=1,6" in error.remedy
-    assert "onnx" in error.remedy
+    assert "coreml, executorch, onnx, torchscript" in error.remedy
 
 
 def test_inspect_verify_and_bench_say_at_which_sizes(tagger: tuple[Path, Path, Exception], tmp_path: Path) -> None:

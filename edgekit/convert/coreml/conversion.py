@@ -2,7 +2,7 @@
 
 PyTorch goes the way of `torch.export`: the traced way of coremltools 9.0 fails with numpy 2.4. TensorFlow is read from
 the frozen SavedModel. Either way the program has the model's names (those that MIL allows), inputs and outputs of
-float32 or int32, and the shapes of the model.
+float32 or int32, and the shapes of the model; an axis that varies is a range of Core ML's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Bindings
 from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
+from edgekit.dimensions import dimensions
 from edgekit.errors import ConversionError, RefusedError, first_line
 
 if TYPE_CHECKING:
@@ -200,10 +201,17 @@ def _tensor_types(specs: Sequence[TensorSpec], names: Iterable[str], *, shapes: 
     import coremltools
     import numpy as np
 
+    ranges = {
+        name: coremltools.RangeDim(dim.min, dim.max, default=int(dim), symbol=name)
+        for name, dim in dimensions(specs if shapes else ()).items()
+    }
     types = []
     for spec, name in zip(specs, names, strict=True):
         # Core ML's tensors are float32, float16, float64 or int32; token ids are int32 there.
         dtype = np.float32 if np.dtype(spec.dtype).kind == "f" else np.int32
-        shape = {"shape": spec.shape} if shapes else {}
+        sizes: list[Any] = list(spec.shape)
+        for axis in spec.varies if shapes else ():
+            sizes[axis.axis] = ranges[axis.name]
+        shape = {"shape": tuple(sizes)} if shapes else {}
         types.append(coremltools.TensorType(name=name, dtype=dtype, **shape))
     return types

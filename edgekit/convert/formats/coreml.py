@@ -138,6 +138,9 @@ class CoreML(Format):
         ),
     }
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - every precision can
+        return ""
+
     def convert(
         self,
         exported: Exported,

@@ -62,6 +62,9 @@ class ExecuTorch(Format):
         ),
     }
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - every precision can
+        return ""
+
     def convert(
         self,
         exported: Exported,
@@ -73,11 +76,13 @@ class ExecuTorch(Format):
         from edgekit.convert.pt2e import xnnpack
         from edgekit.convert.pt2e.graph import input_names, open_graph
         from edgekit.convert.pt2e.pte import read_program
+        from edgekit.convert.sources.pytorch import dynamic_shapes
 
         graph, example = open_graph(exported)
         bindings = Bindings(input_names(graph), tuple(f"output_{i}" for i in range(len(exported.outputs))))
-        graph, notes = _rewrite(graph, example, recipe, calibration)
-        payload.write_bytes(xnnpack.program_of(graph, example, half=recipe.precision == "float16"))
+        varying = dynamic_shapes(exported.inputs)
+        graph, notes = _rewrite(graph, example, recipe, calibration, varying)
+        payload.write_bytes(xnnpack.program_of(graph, example, half=recipe.precision == "float16", varying=varying))
         return Converted(bindings, (*notes, _delegation(read_program(payload))))
 
     def stored_dtypes(self, payload: Path) -> dict[str, int]:
@@ -109,9 +114,9 @@ class ExecuTorch(Format):
 
 
 def _rewrite(
-    graph: Any, example: tuple[Any, ...], recipe: Recipe, calibration: Mapping[str, np.ndarray]
+    graph: Any, example: tuple[Any, ...], recipe: Recipe, calibration: Mapping[str, np.ndarray], varying: Any
 ) -> tuple[Any, list[str]]:
-    """The graph rewritten for the recipe's precision, and the notes on it."""
+    """The graph rewritten for the recipe's precision, and the notes on it. `varying` as in `xnnpack.quantize`."""
     from edgekit.convert.pt2e import half, xnnpack
     from edgekit.convert.pt2e.graph import finish, names_of
 
@@ -124,7 +129,8 @@ def _rewrite(
             "Computes in half precision: the CPU needs instructions for it (ARMv8.2 FP16, x86 F16C)."
         ]
     keep = kept(recipe)
-    graph, done = xnnpack.quantize(graph, example, keep, calibration if recipe.precision == "int8" else None)
+    given = calibration if recipe.precision == "int8" else None
+    graph, done = xnnpack.quantize(graph, example, keep, given, varying)
     if not done:
         raise RefusedError(
             f"{recipe}: the model has no layer that this precision quantizes (linear, convolution, embedding)"

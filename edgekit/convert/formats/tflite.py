@@ -21,7 +21,7 @@ from edgekit.convert.formats.base import Converted, Explanation, Exported, Forma
 from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
 from edgekit.convert.sources.base import TFLITE as TFLITE_FILE
-from edgekit.convert.tflite_file import FlatBuffer
+from edgekit.convert.tflite_file import FlatBuffer, Tensor
 from edgekit.convert.tflite_quantization import ACTIVATION_BITS, layers, observe, quantize
 from edgekit.convert.tflite_writing import module_path, rewritten
 from edgekit.errors import ConversionError, RecipeError, RefusedError
@@ -98,6 +98,11 @@ class TFLite(Format):
     def __init__(self) -> None:
         self._ranges: dict[tuple[Path, str], Any] = {}
         """What calibration found, for the search of the accuracy budget, which quantizes one file many times."""
+
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - it is the converter that decides
+        if kind == "torch-export":
+            return "litert-torch, which makes tflite of PyTorch models, lowers operators through JAX at fixed sizes"
+        return ""
 
     def lower(self, exported: Exported, folder: Path) -> None:
         if exported.kind == "tflite":
@@ -267,12 +272,21 @@ def _bindings(file: FlatBuffer, exported: Exported) -> Bindings:
         else:
             names[side] = tuple(spec.name for spec in specs)
         tensors = dict(found[side])
-        sizes = [_elements(tensors[name].shape) if name in tensors else None for name in names[side]]
-        if sizes != [_elements(spec.shape) for spec in specs]:
+        found_sizes = [_elements(_at_nominal(tensors[name], spec)) if name in tensors else None
+                       for name, spec in zip(names[side], specs, strict=False)]  # fmt: skip
+        if len(names[side]) != len(specs) or found_sizes != [_elements(spec.shape) for spec in specs]:
             has = ", ".join(f"{name} {tensor.shape}" for name, tensor in found[side])
             wants = ", ".join(f"{spec.name} {spec.describe()}" for spec in specs)
             raise ConversionError(f"The converter wrote the {side} {has}, where the model has {wants}.")
     return Bindings(inputs=names["inputs"], outputs=names["outputs"])
+
+
+def _at_nominal(tensor: Tensor, spec: TensorSpec) -> tuple[int, ...]:
+    """The tensor's shape, its axes that vary at their nominal sizes: in the file they count as 1."""
+    if not spec.varies or len(tensor.shape) != len(spec.shape):
+        return tensor.shape
+    open_ = {axis.axis for axis in spec.varies}
+    return tuple(spec.shape[i] if i in open_ else size for i, size in enumerate(tensor.shape))
 
 
 def _elements(shape: Sequence[int]) -> int:

@@ -1,8 +1,9 @@
 """TorchScript for PyTorch Mobile's lite interpreter: `.ptl`.
 
-The exported program is rewritten as a graph (quantized, or its weights stored in half precision), traced, and saved for
-the lite interpreter. Upstream no longer maintains PyTorch Mobile and its quantized tensors: `executorch` is the format
-for new applications; this one serves those that ship the lite interpreter.
+The exported program is rewritten as a graph (quantized, or its weights stored in half precision), traced (compiled,
+where sizes vary: `edgekit.convert.pt2e.scripting`), and saved for the lite interpreter. Upstream no longer maintains
+PyTorch Mobile and its quantized tensors: `executorch` is the format for new applications; this one serves those that
+ship the lite interpreter.
 
 Only float32 goes through a graph optimiser: `optimize_for_mobile` where this PyTorch has XNNPACK, else `jit.freeze`.
 Both fold constants: half-precision weights would be float32 again, and packed int8 weights are written twice.
@@ -73,6 +74,9 @@ class TorchScript(Format):
         ),
     }
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - every precision can
+        return ""
+
     def convert(
         self,
         exported: Exported,
@@ -85,12 +89,16 @@ class TorchScript(Format):
 
         from edgekit.convert.pt2e import archive
         from edgekit.convert.pt2e.graph import finish, input_names, open_graph
+        from edgekit.convert.pt2e.scripting import scripted
 
         graph, example = open_graph(exported)
         bindings = Bindings(input_names(graph), tuple(f"output_{i}" for i in range(len(exported.outputs))))
         notes = [_SUCCESSOR, *_rewrite(graph, recipe, calibration)]
         with torch.no_grad():
-            module = torch.jit.trace(finish(graph), example, check_trace=False)
+            if any(spec.varies for spec in exported.inputs):
+                module = scripted(graph)
+            else:
+                module = torch.jit.trace(finish(graph), example, check_trace=False)
             if recipe.precision == "float32":
                 module, note = _optimised(module)
                 notes.append(note)

@@ -82,6 +82,9 @@ class TVM(Format):
         canonical_triple(recipe.triple)
         return precision
 
+    def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - no precision can
+        return "TVM's kernels are tiled and unrolled for one size of each axis when they are compiled"
+
     def lower(self, exported: Exported, folder: Path) -> None:
         import tvm
 

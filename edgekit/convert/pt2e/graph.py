@@ -146,8 +146,8 @@ def _layer_name(weight: str) -> str:
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """The shape of what a node computes."""
-    return tuple(int(size) for size in node.meta["val"].shape)
+    """The shape of what a node computes; a size that varies is a symbol of torch's."""
+    return tuple(node.meta["val"].shape)
 
 
 def _spell_out_padding(graph: Graph) -> None:

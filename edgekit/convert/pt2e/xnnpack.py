@@ -36,10 +36,13 @@ from edgekit.convert.pt2e.graph import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
+    from typing import TypeAlias
 
     import numpy as np
 
     from edgekit.convert.pt2e.graph import Graph, Node
+
+    Varying: TypeAlias = tuple[dict[int, Any], ...] | None
 
 SMALLEST_SCALE = 2.0**-20
 _MOVES = frozenset(
@@ -71,10 +74,12 @@ def _only_static(graph: Graph, layer: Layer) -> bool:
 
 
 def quantize(
-    graph: Graph, example: tuple[Any, ...], keep: Collection[str], calibration: Mapping[str, np.ndarray] | None
-) -> tuple[Graph, list[Layer]]:
+    graph: Graph, example: tuple[Any, ...], keep: Collection[str], calibration: Mapping[str, np.ndarray] | None,
+    varying: Varying = None,
+) -> tuple[Graph, list[Layer]]:  # fmt: skip
     """The quantized graph, and the layers in it that are. Without calibration data activations are quantized while
-    running; an empty list of layers says that there was nothing to quantize, and the graph is as it was."""
+    running; an empty list of layers says that there was nothing to quantize, and the graph is as it was. `varying` is
+    what `torch.export` is told of axes that vary."""
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -82,7 +87,7 @@ def quantize(
     done = [layer for layer in quantizable(graph, dynamic=dynamic) if layer.name not in keep]
     quantize_embeddings(graph, keep)
     # Exported once more, so that the operators which replaced the embeddings have shapes and dtypes as all others.
-    graph = torch.export.export(finish(graph), example).module()
+    graph = torch.export.export(finish(graph), example, dynamic_shapes=varying).module()
     layers = [layer for layer in quantizable(graph, dynamic=dynamic) if layer.kind != EMBEDDING]
     chosen = {layer.node for layer in layers if layer.name not in keep}
     if not chosen:
@@ -163,19 +168,20 @@ def _configuration(dynamic: bool) -> Any:
     return QuantizationConfig(activation, None if dynamic else activation, weight, None)
 
 
-def program_of(graph: Graph, example: tuple[Any, ...], *, half: bool = False) -> bytes:
+def program_of(graph: Graph, example: tuple[Any, ...], *, half: bool = False, varying: Varying = None) -> bytes:
     """The ExecuTorch program of a graph, with XNNPACK for all that it takes.
 
     Args:
         graph: with plain or quantized operators.
         example: one sample of inputs.
         half: whether weights are float16, which convolutions must be told to keep.
+        varying: what `torch.export` is told of axes that vary; memory is planned for their largest sizes.
     """
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(graph, example)
+    exported = torch.export.export(graph, example, dynamic_shapes=varying)
     with _half_convolutions() if half else _as_it_is():
         edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     return bytes(edge.to_executorch().buffer)

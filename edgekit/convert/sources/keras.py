@@ -42,6 +42,7 @@ class KerasModel(Source):
     exports = ("saved-model", "torch-export")
     distributions = ("keras", "tensorflow")
     extra = "keras"
+    varies = ("saved-model",)
     parts = (
         "edgekit.convert.sources.keras_archive",
         "edgekit.convert.sources.keras_torch",

@@ -1,8 +1,8 @@
 """SavedModel folders, and the frozen SavedModel that every TensorFlow source exports.
 
 A SavedModel may have many signatures, open shapes and variables that are read at run time. What formats get has one
-signature, `serving_default`, fixed shapes, the model's own names, and its weights as constants: some converters take a
-variable that they cannot follow for an empty one, without a word.
+signature, `serving_default`, shapes that are fixed but for axes that vary, the model's own names, and its weights as
+constants: some converters take a variable that they cannot follow for an empty one, without a word.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class SavedModel(Source):
     exports = ("saved-model",)
     distributions = ("tensorflow",)
     extra = "tensorflow"
+    varies = ("saved-model",)
     parts = ("edgekit.convert.sources.savedmodel_operators",)
 
     @classmethod
@@ -145,7 +146,8 @@ class _Signature:
 def write_frozen(
     call: Callable[[Sequence[Any]], list[Any]], inputs: Sequence[TensorSpec], outputs: Sequence[str], folder: Path
 ) -> None:
-    """Writes `folder/saved_model`: one signature with the model's names, fixed shapes, weights as constants.
+    """Writes `folder/saved_model`: one signature with the model's names, shapes fixed but for axes that vary, weights
+    as constants.
 
     Args:
         call: runs the model on tensors in the order of `inputs`; returns those of `outputs`, in their order.
@@ -162,7 +164,11 @@ def write_frozen(
                 f"{name!r} cannot be the name of a SavedModel's input or output.",
                 remedy="Use letters, digits and '_', and begin with a letter.",
             )
-    signature = [tf.TensorSpec(spec.shape, spec.dtype, name=spec.name) for spec in inputs]
+    varying = [{axis.axis for axis in spec.varies} for spec in inputs]
+    signature = [
+        tf.TensorSpec([None if i in open_ else size for i, size in enumerate(spec.shape)], spec.dtype, name=spec.name)
+        for spec, open_ in zip(inputs, varying, strict=True)
+    ]
     try:
         traced = tf.function(lambda *tensors: call(tensors), input_signature=signature).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)

@@ -88,14 +88,33 @@ class Session:
         self._output_index = [detail["index"] for detail in outputs]
         self.inputs = [_describe(detail, detail["name"]) for detail in inputs]
         self.outputs = [_describe(detail, detail["name"]) for detail in outputs]
-        self.invoke = interpreter.invoke
+        self._varies = any(-1 in detail.get("shape_signature", ()) for detail in inputs)
+        self._given = [None] * len(inputs)  # type: list[Any]
+        self._waiting = False
+        self.invoke = self._invoke_resized if self._varies else interpreter.invoke
 
     @staticmethod
     def _order(by_name: dict[str, Any], plain: list[Any], names: Sequence[str]) -> list[Any]:
         return [by_name[name] for name in names] if all(name in by_name for name in names) and names else plain
 
     def set_input(self, i: int, array: Any) -> None:
-        self._interpreter.set_tensor(self._input_index[i], array)
+        if self._varies:
+            allocated = self._interpreter.get_tensor(self._input_index[i]).shape
+            self._given[i] = array
+            self._waiting = self._waiting or allocated != array.shape
+        if not self._waiting:
+            self._interpreter.set_tensor(self._input_index[i], array)
+
+    def _invoke_resized(self) -> None:
+        """Tensors are allocated anew once all inputs of another size are known, which forgets what was set before."""
+        if self._waiting:
+            for index, array in zip(self._input_index, self._given):
+                self._interpreter.resize_tensor_input(index, array.shape)
+            self._interpreter.allocate_tensors()
+            for index, array in zip(self._input_index, self._given):
+                self._interpreter.set_tensor(index, array)
+            self._waiting = False
+        self._interpreter.invoke()
 
     def get_output(self, i: int) -> Any:
         return self._interpreter.get_tensor(self._output_index[i])

@@ -60,6 +60,14 @@ def test_concat_and_stack(axis: int) -> None:
     np.testing.assert_array_equal(stacked, np.stack([x, y], axis))
 
 
+def test_concat_of_scalars_is_a_vector() -> None:
+    """As programs whose sizes vary put shapes together."""
+    (found,) = evaluate(
+        lambda x: mb.concat(values=[mb.reduce_sum(x=x, axes=[0, 1, 2], keep_dims=False)] * 2, axis=0), X
+    )
+    np.testing.assert_allclose(found, [X.sum()] * 2, rtol=1e-5)
+
+
 def test_concat_interleaved() -> None:
     x, y = X, floats(2, 3, 4, seed=1)
     (found,) = evaluate(lambda x, y: mb.concat(values=(x, y), axis=1, interleave=True), x, y)

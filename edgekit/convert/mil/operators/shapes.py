@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def concat(values: list[Tensor], axis: Tensor, interleave: Tensor | None = None) -> Tensor:
-    """Interleaved: the first slices of all values, then the second ones, and so on."""
+    """Interleaved: the first slices of all values, then the second ones, and so on. Scalars count as vectors of one."""
+    values = [value.reshape(1) if value.ndim == 0 else value for value in values]
     at = ints(axis)[0]
     if interleave is None or not bool(interleave):
         return torch.cat(values, at)
