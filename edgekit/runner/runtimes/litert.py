@@ -89,6 +89,7 @@ class Session:
         self.inputs = [_describe(detail, detail["name"]) for detail in inputs]
         self.outputs = [_describe(detail, detail["name"]) for detail in outputs]
         self._varies = any(-1 in detail.get("shape_signature", ()) for detail in inputs)
+        self._allocated = [tuple(tensor["shape"]) for tensor in self.inputs]
         self._given = [None] * len(inputs)  # type: list[Any]
         self._waiting = False
         self.invoke = self._invoke_resized if self._varies else interpreter.invoke
@@ -99,9 +100,8 @@ class Session:
 
     def set_input(self, i: int, array: Any) -> None:
         if self._varies:
-            allocated = self._interpreter.get_tensor(self._input_index[i]).shape
             self._given[i] = array
-            self._waiting = self._waiting or allocated != array.shape
+            self._waiting = self._waiting or self._allocated[i] != array.shape
         if not self._waiting:
             self._interpreter.set_tensor(self._input_index[i], array)
 
@@ -111,6 +111,7 @@ class Session:
             for index, array in zip(self._input_index, self._given):
                 self._interpreter.resize_tensor_input(index, array.shape)
             self._interpreter.allocate_tensors()
+            self._allocated = [array.shape for array in self._given]
             for index, array in zip(self._input_index, self._given):
                 self._interpreter.set_tensor(index, array)
             self._waiting = False
