@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.devices.scripts import UNPACK
-from edgekit.devices.source import Source
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edgekit.devices.source import Source
     from edgekit.devices.transport import Transport
 
 MIN_BYTES = 2 << 20
@@ -29,6 +29,8 @@ _SAMPLES = 8
 _SAMPLE_BYTES = 32 << 10
 _PROBE_BYTES = 4 << 20
 _BLOCK_BYTES = 256 << 10
+_FASTER = 1.15
+"""By how much a compressed part must be: the first part, by which the link is judged, also opened it up."""
 _LEVEL = 1
 _GZIP = 31
 """zlib's word for gzip's format and the largest window."""
@@ -72,11 +74,8 @@ def send(
     if share > WORTH:
         transport.put(source, remote, on_bytes=on_bytes, step=step)
         return Sent(total, False)
-    began = time.perf_counter()
-    transport.put(Source(()), remote, step=step)
-    overhead = time.perf_counter() - began
     probe = min(_PROBE_BYTES, total // 4)
-    link = _rate(probe, lambda: _append(transport, source.part(0, probe), remote, on_bytes, step), overhead)
+    link = _rate(probe, lambda: transport.put(source.part(0, probe), remote, on_bytes=on_bytes, step=step))
     if compressor < 2 * link:
         _append(transport, source.part(probe), remote, on_bytes, step)
         return Sent(total, False)
@@ -87,9 +86,9 @@ def send(
         nonlocal wire
         wire += _send_compressed(transport, source.part(begin, end - begin), remote, on_bytes, step)
 
-    packed = _rate(done - probe, lambda: compressed(probe, done), 0)
+    packed = _rate(done - probe, lambda: compressed(probe, done))
     if done < total:
-        if packed > link:
+        if packed > _FASTER * link:
             compressed(done, total)
         else:
             _append(transport, source.part(done), remote, on_bytes, step)
@@ -97,11 +96,11 @@ def send(
     return Sent(wire, True)
 
 
-def _rate(count: int, action: Callable[[], None], overhead_s: float) -> float:
+def _rate(count: int, action: Callable[[], None]) -> float:
     """Bytes a second of an action that moves `count` bytes."""
     began = time.perf_counter()
     action()
-    return count / max(1e-6, time.perf_counter() - began - overhead_s)
+    return count / max(1e-6, time.perf_counter() - began)
 
 
 def _append(
