@@ -175,11 +175,11 @@ class AdbTransport(Transport):
         if state == "not found":
             known = ", ".join(one.serial for one in attached(DEAD_LINK_S)) or "none"
             raise UnreachableDeviceError(
-                f"{self.name} is not attached (adb sees: {known}).",
+                f"{self.name} is not attached (adb sees: {known} while connecting).",
                 remedy="Plug it in and switch USB debugging on, or correct `serial` in the [adb] table.",
             )
         raise UnreachableDeviceError(
-            f"{self.name} is attached but not ready (adb: {state}).",
+            f"{self.name} is attached but not ready (adb: {state} while connecting).",
             remedy="Unlock it, plug it in again or restart it, and see `adb devices`.",
         )
 
@@ -194,7 +194,7 @@ class AdbTransport(Transport):
         except (OSError, EOFError, AdbRefusedError) as error:
             why = f"no answer within {bound_s:.0f} s" if isinstance(error, TimeoutError) else str(error)
         raise UnreachableDeviceError(
-            f"{self.name} is listed as ready but starts no command: {why.rstrip('.')}.",
+            f"{self.name} is listed as ready but starts no command: {why.rstrip('.')} while connecting.",
             remedy="Restart it, or plug it in again; a frozen adbd stays listed until then.",
         )
 

@@ -1,6 +1,6 @@
 """One seeded cut of the link, in the middle of a push, a rollback or a bench, and what is on the device after it.
 
-    python -m tests.devices.faults.cuts --number 220            over SSH and over ADB, half each; prints a table
+    python -m tests.devices.faults.cuts --number 110            over SSH and over ADB, so many each; prints a table
 
 The seed decides the operation, the size of the artifact, the direction that is counted, and after which byte of it the
 link is reset: of everything that passes, from the first byte of the connection on. The device is this machine, behind
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +169,9 @@ class Cutter:
             raised = error
         took = time.monotonic() - began
         if raised is not None:
-            assert repr(self._target.name) in raised.what
-            assert " while " in raised.what
-            assert raised.remedy
+            assert repr(self._target.name) in raised.what, raised
+            assert " while " in raised.what, raised
+            assert raised.remedy, raised
         assert took < BOUND_S
         return raised, took
 
@@ -224,27 +225,38 @@ def main() -> None:
     from edgekit.devices.throwaway_sshd import ThrowawaySshd
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--number", type=int, default=220)
+    parser.add_argument("--number", type=int, default=110, help="cuts of each link")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--link", choices=("ssh", "adb", "both"), default="both")
     options = parser.parse_args()
     shared_memory = Path("/dev/shm")  # a device with a fast disk: what is measured here is the link
-    outcomes: dict[str, list[Outcome]] = {"ssh": [], "adb": []}
-    with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as name:
+    seeds = range(options.first_seed, options.first_seed + options.number)
+    outcomes: dict[str, list[Outcome]] = {}
+    with (
+        ExitStack() as stack,
+        tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as name,
+    ):
         folder = Path(name)
-        seeds = range(options.first_seed, options.first_seed + options.number // 2)
-        with ThrowawaySshd() as sshd, CutProxy(sshd.port) as proxy:
+        cutters: dict[str, Cutter] = {}
+        if options.link != "adb":
+            sshd = stack.enter_context(ThrowawaySshd())
+            proxy = stack.enter_context(CutProxy(sshd.port))
             target = load_target(str(sshd.write_target(folder / "far.toml", "far", "/", port=proxy.port)))
-            cutter = Cutter(target, proxy, folder / "ssh")
-            for seed in seeds:
-                outcomes["ssh"].append(cutter.cut(seed))
-        with AdbNetwork() as network, network.server():
+            cutters["ssh"] = Cutter(target, proxy, folder / "ssh")
+        if options.link != "ssh":
+            network = stack.enter_context(AdbNetwork())
+            stack.enter_context(network.server())
             adbd = network.adbd(15660)
-            with CutProxy(15660, namespace=f"/proc/{adbd.pid}/ns/net") as proxy:
-                settings = AdbSettings(host="127.0.0.1", port=proxy.port)
-                cutter = Cutter(msgspec.structs.replace(adbd.target("shown"), adb=settings), proxy, folder / "adb")
+            proxy = stack.enter_context(CutProxy(adbd.port, namespace=f"/proc/{adbd.pid}/ns/net"))
+            settings = AdbSettings(host="127.0.0.1", port=proxy.port)
+            cutters["adb"] = Cutter(msgspec.structs.replace(adbd.target("far"), adb=settings), proxy, folder / "adb")
+        try:
+            for link, cutter in cutters.items():
+                outcomes[link] = []
                 for seed in seeds:
-                    outcomes["adb"].append(cutter.cut(seed))
-    sys.stdout.write(table(outcomes) + "\n")
+                    outcomes[link].append(cutter.cut(seed))
+        finally:  # what was survived so far is told in any case
+            sys.stdout.write(table(outcomes) + "\n")
 
 
 if __name__ == "__main__":
