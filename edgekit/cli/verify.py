@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import runner_option, targets_option, wait_option, with_runner
+from edgekit.cli.options import locked, runner_option, targets_option, wait_option, with_runner
 from edgekit.cli.output import json_option
 from edgekit.dimensions import told
 from edgekit.errors import EXIT_FAILED_CHECK
@@ -44,7 +44,7 @@ def command(
     else:
         with (
             connect(with_runner(load_target(target, folder), runner)) as device,
-            device.lock(f"verify {found.title}", wait_s=wait_s),
+            locked(device, f"verify {found.title}", wait_s),
         ):
             result = verify(device, found, push=True)
     if as_json:

@@ -54,10 +54,10 @@ def test_a_link_that_drops_every_packet_costs_our_patience_and_no_more(sshd: Thr
         for number in range(5):
             (tmp_path / f"down{number}.toml").write_text(SSH.format(port=full.getsockname()[1]))
         began = time.monotonic()
-        found = survey(tmp_path)
+        found = survey(tmp_path, deadline_s=20, patience_s=3)
         took = time.monotonic() - began
     assert [seen.name for seen in found if seen.state == "reachable"] == [f"up{number}" for number in range(5)]
-    assert took < survey_module.PATIENCE_S + 2, "1.5 s where nothing else runs"
+    assert took < 6, "3 s where nothing else runs"
 
 
 def test_a_name_that_never_resolves_costs_our_patience_and_no_more(
@@ -75,7 +75,7 @@ def test_a_name_that_never_resolves_costs_our_patience_and_no_more(
 def test_a_device_in_use_is_told_with_its_user(sshd: ThrowawaySshd, tmp_path: Path) -> None:
     path = sshd.write_target(tmp_path / "a.toml", "a", str(tmp_path / "root"))
     with connect(load_target(str(path))) as device, device.lock("a long bench"):
-        (seen,) = survey(tmp_path, deadline_s=5.0)
+        (seen,) = survey(tmp_path, deadline_s=20, patience_s=10)
     assert seen.lock is not None
     assert "a long bench" in seen.lock.told
 
