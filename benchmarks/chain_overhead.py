@@ -204,6 +204,7 @@ def main() -> None:
             print(f"round {k + 1}, {recipe}: {pair}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             together.append(_run_chain(options.model, options.recipes, Path(folder))[0])
+        print(f"round {k + 1}, together: {together[k]}", file=sys.stderr, flush=True)
     for recipe in options.recipes:
         print_pairs(recipe, [pairs[recipe] for pairs in rounds])
     print_together(together, [total([pair.direct for pair in pairs.values()]) for pairs in rounds])
