@@ -9,7 +9,7 @@ import pytest
 from edgekit import errors
 
 ALL = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.EdgeKitError)]
-FAILED_CHECKS = {"ParityError", "CorruptArtifactError", "TransferError", "WrongAnswerError"}
+FAILED_CHECKS = {"ParityError", "CorruptArtifactError", "TransferError", "WheelError", "WrongAnswerError"}
 
 
 @pytest.mark.parametrize("kind", ALL)
