@@ -204,7 +204,7 @@ def test_shapes_names_and_layouts(exports: dict[str, Any]) -> None:
     [
         (
             "free",
-            "'x' of free has a dynamic shape, (1, ?, 4). An artifact has fixed shapes: give one, such as --shape x=",
+            "'x' of free has a dynamic shape, (1, ?, 4). Fix it, such as --shape x=",
         ),
         ("text", "Input 'x' of text is of dtype string"),
         ("none", "none has no signature, where 'serving_default' or a single one is needed."),
