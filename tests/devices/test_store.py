@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,8 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written_and_the_next
 
     def fill(_: int) -> None:
         if not filler.exists():
-            filler.write_bytes(b"x" * 500_000)
+            with suppress(OSError):  # over ADB all is written when the first count is told: then it takes what is left
+                filler.write_bytes(b"x" * 500_000)
 
     with pytest.raises(DeviceStorageError, match="no space left"):
         Store(device).push(artifact, Progress(fill))
