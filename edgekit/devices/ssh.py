@@ -131,10 +131,9 @@ class SshTransport(Transport):
             try:
                 self._link.auth_publickey(self._user, key)
             except (OSError, EOFError, paramiko.SSHException) as error:  # a refusal is one of the last
-                lost = "EOF" in str(error)  # paramiko calls a cut link a failed authentication: "... or saw EOF"
-                if self._link.is_active() and not lost:
+                if self._link.is_active() and "EOF" not in str(error):
                     continue
-                if len(tried) == 1 and (lost or not isinstance(error, paramiko.AuthenticationException)):
+                if len(tried) == 1:  # paramiko calls a cut link a failed authentication, with or without "... saw EOF"
                     raise EOFError("the link went down before it took or refused our key") from error
                 break  # too many attempts: the device hung up
             return

@@ -94,7 +94,7 @@ def test_a_phone_is_deployed_to_and_rolled_back(phone: Adbd, make_artifact: Call
         assert deploy(device, second).already_there
         assert rollback(device, "tiny").artifact_id == first.id
         assert phone.seen(device.path("models/tiny/current")).readlink().name == first.id
-        assert [one.model for one in status(device)] == ["tiny"]
+        assert "tiny" in [one.model for one in status(device)]
         assert device.run(["sh", "-c", "find / -name pwned 2>/dev/null"], step="looking").stdout == b""
         assert list(phone.seen(device.path("tmp")).iterdir()) == []
 
