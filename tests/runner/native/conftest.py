@@ -20,6 +20,7 @@ from edgekit.devices.native_runner import TRIPLES, native_runner, sources
 from edgekit.devices.runner_zip import runner_zip
 from edgekit.devices.runners import find_libraries
 from edgekit.recipe import parse_recipe
+from tests.runner.conftest import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,25 +47,6 @@ def compile_with(output: Path, files: Iterable[Path], *flags: str, compiler: str
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return output
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one call of a runner gave."""
-
-    status: int
-    events: list[dict[str, Any]]
-    stderr: str
-
-    def named(self, event: str) -> dict[str, Any]:
-        """The one event of that name."""
-        (found,) = [e for e in self.events if e["event"] == event]
-        return found
-
-    @property
-    def order(self) -> list[str]:
-        """The events' names, without the signs of life."""
-        return [e["event"] for e in self.events if e["event"] != "progress"]
 
 
 @dataclass(frozen=True, eq=False)
