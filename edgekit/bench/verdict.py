@@ -51,6 +51,13 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     because: str = ""
 
 
+def is_open(verdict: Verdict) -> bool:
+    """Whether a regression is still possible: an interval that lies below 1 + τ leaves only how good the news is."""
+    if verdict.outcome == "inconclusive":
+        return verdict.interval is None or verdict.interval.high >= 1 + verdict.tolerance
+    return verdict.outcome == "incomparable"
+
+
 def judge(effects: Sequence[Effect], tolerance: float = TOLERANCE, confidence: float = CONFIDENCE) -> list[Verdict]:
     """The verdicts on comparisons that are read together, by Holm's method: one alone is judged at `confidence`.
 

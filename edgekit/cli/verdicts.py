@@ -25,11 +25,12 @@ _STYLES = {
 
 
 def exit_status(verdicts: Sequence[Verdict]) -> int:
-    """3 if anything regressed, 4 if anything is not settled, else 0."""
-    outcomes = {verdict.outcome for verdict in verdicts}
-    if "regressed" in outcomes:
+    """3 if anything regressed, 4 if anything may have, else 0: between improved and equivalent nothing regressed."""
+    from edgekit.bench.verdict import is_open
+
+    if any(verdict.outcome == "regressed" for verdict in verdicts):
         return EXIT_FAILED_CHECK
-    return EXIT_INCONCLUSIVE if outcomes & {"inconclusive", "incomparable"} else 0
+    return EXIT_INCONCLUSIVE if any(map(is_open, verdicts)) else 0
 
 
 def print_comparisons(title: str, comparisons: Sequence[Comparison]) -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from edgekit.bench.effect import Interval, Paired, paired
 from edgekit.bench.verdict import (
+    Verdict,
     blocks_needed,
     classify,
     detectable,
     incomparable,
     inconclusive,
+    is_open,
     judge,
     least_alpha,
 )
@@ -41,6 +43,16 @@ def measured(seed: int, n: int = 10, *, ratio: float = 1.0, spread: float = 0.01
 )
 def test_where_an_interval_lies(low: float, high: float, outcome: str) -> None:
     assert classify(Interval((low + high) / 2, low, high, 0.95, "student"), 0.03) == outcome
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "possible"), [(0.95, 1.02, False), (0.95, 1.03, True), (1.01, 1.05, True), (0.5, 2.0, True)]
+)
+def test_an_open_verdict_may_exclude_a_regression(low: float, high: float, possible: bool) -> None:
+    interval = Interval((low + high) / 2, low, high, 0.95, "student")
+    assert is_open(Verdict("inconclusive", 0.03, interval, 10, 0.05)) is possible
+    assert is_open(incomparable("threads"))
+    assert is_open(inconclusive("never settled"))
 
 
 def test_a_slow_down_is_called_one_and_its_inverse_an_improvement() -> None:
