@@ -36,7 +36,7 @@ if sys.version_info >= (3, 8):
         try:
             if importlib.util.find_spec(name):
                 print("package=" + name)
-        except Exception:
+        except Exception:  # a broken package of the device's counts as none
             pass
 """
 

@@ -34,7 +34,7 @@ print("bits=%d" % (8 * struct.calcsize("P")))
 print("python_debug=%d" % hasattr(sys, "gettotalrefcount"))
 try:
     print("python_libc=" + os.confstr("CS_GNU_LIBC_VERSION"))
-except Exception:
+except Exception:  # another C library: that there is no answer is the answer
     pass
 """
 
