@@ -48,7 +48,7 @@ def main() -> int:
         ("edgekit convert models/digits_cnn --to tflite:float16 --to tflite:dynamic-int8", "other precisions"),
         ("edgekit inspect artifacts/crepe_tiny/tflite-int8", "what is in an artifact"),
         ("edgekit convert net.pt2 --calibration data.npz --to tflite:int8", "your own model, from torch.export"),
-        ("cp targets/raspberry-pi.toml targets/mine.toml", "your own device: edit, then edgekit doctor mine"),
+        ("cp targets/raspberry-pi-4.toml targets/mine.toml", "your own device: edit, then edgekit doctor mine"),
     ):
         console.print(f"  {text}  [dim]# {why}[/]", soft_wrap=True)
     console.print("\n  [dim]The commands are in the environment of this folder: source .venv/bin/activate[/]")
