@@ -7,12 +7,13 @@ from the table in README.md, no traceback.
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 from typing import NoReturn
 
 import click
+
+from edgekit.cli.lazy import LazyGroup
 
 COMMANDS = {
     "convert": "Convert a model by one or more recipes, and prove every artifact.",
@@ -30,39 +31,14 @@ COMMANDS = {
     "gate": "Judge an artifact against a baseline, both measured in turn on a device.",
     "tune": "Find the best artifact of a model for a target, inside limits.",
     "report": "Make a self-contained HTML report of stored runs, and its plots as files.",
+    "telemetry": "Take in what models see on their devices, and tell when it drifts from the reference.",
 }
 
 
-class _LazyGroup(click.Group):
-    """Knows the commands by name; imports one only to run it or to show its own help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(f"edgekit.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, commands_of=COMMANDS, modules="edgekit.cli.{}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)  # fmt: skip
 @click.version_option(package_name="edgekit")
 def cli() -> None:
     """EdgeKit takes a trained model to real devices, proves every artifact, and measures it there.

@@ -1,0 +1,18 @@
+"""`edgekit telemetry`: what devices report, and whether it drifted. One module a command, `telemetry_NAME.py`."""
+
+from __future__ import annotations
+
+import click
+
+from edgekit.cli.lazy import LazyGroup
+
+COMMANDS: dict[str, str] = {}
+"""Help by name: a command is a line here and `edgekit/cli/telemetry_NAME.py` with its `command`."""
+
+
+@click.group(cls=LazyGroup, name="telemetry", commands_of=COMMANDS, modules="edgekit.cli.telemetry_{}")
+def command() -> None:
+    """What models see and answer on their devices: take it in, and tell when it drifts.
+
+    Every command takes --json.
+    """
