@@ -1,0 +1,304 @@
+"""Reference: what was normal for a model, as counts over cells, from the data that it was made with.
+
+Written once, by `convert` or by `edgekit telemetry reference`, into `reference.json` (docs/formats/reference.md); read
+on devices, by the collector and by the checker. Its id is a hash of its content, so windows that name the same id have
+the same cells and may be added up. It belongs to a model and its data and to no artifact: every artifact that was made
+from them shares it, and so their windows can be compared.
+
+    Tensor      what goes in or comes out, and what is done to it before it is counted
+    Feature     one number or category that a tensor's summary gives, its cells, and the reference's counts of them
+    Reference   the model's name, its tensors and its features, in the order in which windows count them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .cells import LATENCY_EDGES_NS
+from .errors import InvalidReference
+
+if TYPE_CHECKING:
+    from typing import Mapping, Sequence
+
+SCHEMA = 1
+MAX_FEATURES = 4096
+MAX_CELLS = 1024
+MAX_NAME_BYTES = 128
+
+NUMBER, CATEGORY = "number", "category"
+INPUT, OUTPUT, INFERENCE = "input", "output", "inference"
+
+
+class Tensor(NamedTuple):
+    """An input or output of the model, as the program hands it to `observe`.
+
+    Attributes:
+        name: as in the model; also the key in the mapping that `observe` gets.
+        role: "input" or "output".
+        kind: which summaries it has (`summaries.KINDS`): "number", "category", "row", "image", "audio", "tokens",
+            "embedding", "scores", or "array" for anything else.
+        channel_axis: for an image, the axis of the channels, counted from the end of the shape (-1 for NHWC, -3 for
+            NCHW); None where there is none.
+        low, high: the ends of the scale, for saturation; None where it has none.
+    """
+
+    name: str
+    role: str
+    kind: str
+    channel_axis: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Feature(NamedTuple):
+    """One number or category that is counted.
+
+    Attributes:
+        name: unique in its reference, as people read it: `image.mean`, `car_value`, `output.class`.
+        kind: "number" or "category".
+        role: "input", "output", or "inference" for what belongs to the call itself, such as its latency.
+        tensor: the `Tensor` that it comes from; empty for an inference's own.
+        summary: what makes it out of the tensor (`summaries`): `mean`, `column:3`, `value`, `class`, `latency_ns`.
+        edges: a number's inner edges, strictly increasing, finite; cell i is `[edges[i-1], edges[i])`.
+        categories: a category's values (strings or integers); the last cell, after theirs, is *unseen*.
+        cells: the reference's counts, `len(edges) + 1` or `len(categories) + 1`; their sum is n.
+        missing: how many values of the reference were missing or NaN, beside the n.
+        valid_min, valid_max: the range that is possible; values outside are counted as out of range. None: any.
+        floors: (n, distance) by increasing n: how far windows of n values of the reference itself are from the rest
+            of it. Filled by the calibration; empty before.
+        mean, m2, min, max: of the reference's finite values; m2 is the sum of squared differences from the mean. Null
+            for a category and where there were none.
+    """
+
+    name: str
+    kind: str
+    role: str
+    tensor: str
+    summary: str
+    edges: tuple[float, ...] = ()
+    categories: tuple[str | int, ...] = ()
+    cells: tuple[int, ...] = ()
+    missing: int = 0
+    valid_min: float | None = None
+    valid_max: float | None = None
+    floors: tuple[tuple[int, float], ...] = ()
+    mean: float | None = None
+    m2: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+    @property
+    def n(self) -> int:
+        """Values of the reference, without the missing ones."""
+        return sum(self.cells)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.edges if self.kind == NUMBER else self.categories) + 1
+
+
+LATENCY = Feature(
+    "latency_ns", NUMBER, INFERENCE, "", "latency_ns", LATENCY_EDGES_NS, cells=(0,) * (len(LATENCY_EDGES_NS) + 1)
+)
+"""Every window counts latencies over these cells, whatever its reference."""
+
+
+class Reference(NamedTuple):
+    """What was normal. Make one with `Reference.of` or `load`, which check it; `id` is the hash of the rest.
+
+    Attributes:
+        model: the model's name.
+        tensors: what `observe` summarises.
+        features: what windows count, in this order.
+        data: where the counts come from, for people ("calibration data of digits_cnn, 512 samples").
+        bootstrapped: true if a device cut these cells itself, from the first window that it saw.
+    """
+
+    model: str
+    tensors: tuple[Tensor, ...]
+    features: tuple[Feature, ...]
+    data: str
+    bootstrapped: bool
+    id: str
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        features: Sequence[Feature],
+        *,
+        tensors: Sequence[Tensor] = (),
+        data: str = "",
+        bootstrapped: bool = False,
+    ) -> Reference:
+        """A checked reference with its id.
+
+        Raises:
+            InvalidReference: names what contradicts what.
+        """
+        reference = cls(model, tuple(tensors), tuple(features), data, bootstrapped, "")
+        _check(reference)
+        return reference._replace(id=_digest(_content(reference)))
+
+    def to_json(self) -> bytes:
+        """`reference.json`: canonical JSON with the id and a newline."""
+        return _canonical(dict(_content(self), id=self.id)) + b"\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes it whole or not at all.
+
+        Raises:
+            OSError: as the system says it.
+        """
+        target = os.fspath(path)
+        folder, name = os.path.split(target)
+        temporary = os.path.join(folder, ".tmp-%s-%d" % (name, os.getpid()))
+        with open(temporary, "wb") as file:
+            file.write(self.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Reference:
+        """Reads `reference.json`.
+
+        Raises:
+            InvalidReference: it is no reference, of a schema that is not known, damaged or contradictory.
+            OSError: it cannot be read.
+        """
+        with open(path, "rb") as file:
+            return cls.from_json(file.read(), where=os.fspath(path))
+
+    @classmethod
+    def from_json(cls, document: bytes, *, where: str = "the reference") -> Reference:
+        """The same from bytes; `where` stands in messages.
+
+        Raises:
+            InvalidReference: as `load`.
+        """
+        try:
+            fields = json.loads(document.decode("utf-8"))
+            if not isinstance(fields, dict):
+                raise InvalidReference("it is not a JSON object")
+            if fields.get("schema") != SCHEMA:
+                raise InvalidReference("its schema is %r, and this version reads %d" % (fields.get("schema"), SCHEMA))
+            stated = fields.pop("id", None)
+            if stated != _digest(fields):
+                raise InvalidReference("its id is not the hash of its content: it was changed or damaged")
+            fields.pop("schema")
+            reference = _read(fields, stated)
+            _check(reference)
+        except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+            message = "%s cannot be used: %s. Make it again with `edgekit telemetry reference`." % (where, error)
+            raise InvalidReference(message) from error
+        return reference
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def _content(reference: Reference) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "model": reference.model,
+        "data": reference.data,
+        "bootstrapped": reference.bootstrapped,
+        "tensors": [tensor._asdict() for tensor in reference.tensors],
+        "features": [feature._asdict() for feature in reference.features],
+    }
+
+
+def _read(fields: dict[str, Any], digest: str) -> Reference:
+    tensors = tuple(_record(Tensor, entry) for entry in fields.pop("tensors"))
+    features = []
+    for entry in fields.pop("features"):
+        feature: Feature = _record(Feature, entry)
+        edges = tuple(map(float, feature.edges))
+        floors = tuple((n, float(distance)) for n, distance in feature.floors)
+        features.append(
+            feature._replace(
+                edges=edges, floors=floors, categories=tuple(feature.categories), cells=tuple(feature.cells)
+            )
+        )
+    unknown = set(fields) - {"model", "data", "bootstrapped"}
+    if unknown:
+        raise InvalidReference("it has fields that are not known: %s" % ", ".join(sorted(unknown)))
+    return Reference(fields["model"], tensors, tuple(features), fields["data"], fields["bootstrapped"], digest)
+
+
+def _record(kind: Any, entry: Any) -> Any:
+    if not isinstance(entry, dict) or set(entry) != set(kind._fields):
+        found = sorted(entry) if isinstance(entry, dict) else entry
+        raise InvalidReference("a %s has exactly the fields %s, not %r" % (kind.__name__, kind._fields, found))
+    return kind(**entry)
+
+
+def _check(reference: Reference) -> None:
+    _text("its model", reference.model)
+    if not isinstance(reference.data, str) or not isinstance(reference.bootstrapped, bool):
+        raise InvalidReference("`data` is a text, and `bootstrapped` true or false")
+    if not 1 <= len(reference.features) <= MAX_FEATURES:
+        raise InvalidReference("it has %d features; 1 to %d are possible" % (len(reference.features), MAX_FEATURES))
+    tensors = set()
+    for tensor in reference.tensors:
+        _text("a tensor's name", tensor.name)
+        if tensor.role not in (INPUT, OUTPUT) or not isinstance(tensor.kind, str):
+            raise InvalidReference("tensor %r has the role %r, kind %r" % (tensor.name, tensor.role, tensor.kind))
+        if (tensor.role, tensor.name) in tensors:
+            raise InvalidReference("two %s tensors are called %r" % (tensor.role, tensor.name))
+        tensors.add((tensor.role, tensor.name))
+    names = set()
+    for feature in reference.features:
+        _text("a feature's name", feature.name)
+        if feature.name in names:
+            raise InvalidReference("two features are called %r" % feature.name)
+        names.add(feature.name)
+        try:
+            _check_feature(feature)
+        except InvalidReference as error:
+            raise InvalidReference("feature %r: %s" % (feature.name, error)) from None
+        if feature.role != INFERENCE and (feature.role, feature.tensor) not in tensors:
+            raise InvalidReference("feature %r comes from no %s tensor of it" % (feature.name, feature.role))
+
+
+def _check_feature(feature: Feature) -> None:
+    if feature.kind not in (NUMBER, CATEGORY) or feature.role not in (INPUT, OUTPUT, INFERENCE):
+        raise InvalidReference("kind %r, role %r" % (feature.kind, feature.role))
+    if not isinstance(feature.tensor, str) or not isinstance(feature.summary, str):
+        raise InvalidReference("tensor and summary are texts")
+    if feature.categories if feature.kind == NUMBER else feature.edges:
+        raise InvalidReference("a number has edges, a category has categories, and neither has both")
+    if feature.size > MAX_CELLS or len(feature.cells) != feature.size:
+        raise InvalidReference("%d cells; %d fit it, %d at most" % (len(feature.cells), feature.size, MAX_CELLS))
+    if not all(type(count) is int and 0 <= count < 1 << 63 for count in (*feature.cells, feature.missing)):
+        raise InvalidReference("counts are whole numbers of 0 or more")
+    if not all(map(math.isfinite, feature.edges)) or any(a >= b for a, b in zip(feature.edges, feature.edges[1:])):
+        raise InvalidReference("edges are finite and strictly increasing")
+    if not all(type(category) in (str, int) for category in feature.categories):
+        raise InvalidReference("categories are texts or whole numbers")
+    if len(set(feature.categories)) != len(feature.categories):
+        raise InvalidReference("a category is there twice")
+    numbers = (feature.valid_min, feature.valid_max, feature.mean, feature.m2, feature.min, feature.max)
+    if not all(value is None or (type(value) in (int, float) and math.isfinite(value)) for value in numbers):
+        raise InvalidReference("mean, m2, min, max and the valid range are finite numbers, or null")
+    sizes = [n for n, _ in feature.floors]
+    if not all(type(n) is int and n > 0 and 0 <= floor <= 1 for n, floor in feature.floors) or sizes != sorted(
+        set(sizes)
+    ):
+        raise InvalidReference("floors are (n, distance) by increasing n, distances from 0 to 1")
+
+
+def _text(what: str, value: Any) -> None:
+    if not isinstance(value, str) or not 1 <= len(value.encode("utf-8")) <= MAX_NAME_BYTES or not value.isprintable():
+        raise InvalidReference("%s is %r: 1 to %d bytes of printable text" % (what, value, MAX_NAME_BYTES))
