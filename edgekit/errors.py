@@ -180,6 +180,22 @@ class WrongAnswerError(DeviceError):
     exit_status = EXIT_FAILED_CHECK
 
 
+class TelemetryError(EdgeKitError):
+    """Root of what goes wrong with what devices report."""
+
+
+class UnknownReferenceError(TelemetryError):
+    """Windows count over the cells of a reference that was not registered with the collector."""
+
+
+class StoreUnavailableError(TelemetryError):
+    """The collector's database cannot be used now: locked, full, gone, read-only. Nothing was changed."""
+
+
+class AccessError(TelemetryError):
+    """A key, a token or a device is unknown, revoked, used up or not the one that signed."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error of another package says, in one line without its full stop: its first, or else its kind."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
