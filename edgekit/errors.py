@@ -158,6 +158,12 @@ class NothingToRollBackError(DeviceError):
     """The device keeps no earlier artifact of this model."""
 
 
+class ActivationRefusedError(DeviceError):
+    """An artifact did not prove itself on the device: what was current before still is."""
+
+    exit_status = EXIT_FAILED_CHECK
+
+
 class RuntimeMissingError(DeviceError):
     """No runtime for the artifact's format was found on the device."""
 

@@ -50,6 +50,16 @@ def verify(device: Device, artifact: Artifact, *, push: bool = False) -> Verific
         store = Store(device)
         store.push(artifact)
         path = store.artifact_path(artifact.id)
+    return check_golden(device, artifact, path)
+
+
+def check_golden(device: Device, artifact: Artifact, path: str) -> Verification:
+    """Runs the golden inputs of an artifact that lies at `path` on a device.
+
+    Raises:
+        RuntimeMissingError: the device has no runtime for the format.
+        DeviceError: the runner failed; see `run_request`.
+    """
     request = {**golden_request(artifact, path), "do": "check"}
     events = run_request(device, request, idle_timeout_s=device.target.bench.idle_timeout_s)
     with sensible(device):

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from edgekit.devices import Device, Target
     from edgekit.devices.lock import Holder
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_UNITS = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
-    """`90`, `90s`, `10m` or `2h`, as seconds."""
+    """`90`, `90s`, `10m`, `2h` or `15ms`, as seconds."""
 
     name = "duration"
 

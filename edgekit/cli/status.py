@@ -44,5 +44,16 @@ def command(ctx: click.Context, target: str, folder: Path, *, as_json: bool) -> 
         ]  # fmt: skip
         columns = ["model", "current", "id", "previous", "size", "sha256 there"]
         output.print_table(f"on {found_target.name}", columns, rows, right="size")
+        for m in models:
+            if m.fell_back_from is not None:
+                why = next((e.detail for e in reversed(m.log) if e.kind == "fell-back"), "").partition(": ")[2]
+                told = (
+                    f"{m.model} fell back from {m.fell_back_from[:12]} on the device: {why or 'it does not say why'}."
+                )
+                output.console().print(Text(told, "yellow"))
+            elif m.failures:
+                last = next(e.detail for e in reversed(m.log) if e.kind == "failed")
+                told = f"{m.model} failed {m.failures} times since it became current; the last time: {last}."
+                output.console().print(Text(told, "yellow"))
     if any(not model.whole for model in models):
         ctx.exit(EXIT_FAILED_CHECK)

@@ -6,7 +6,7 @@
 Only an artifact whose every file was verified on the device becomes current.
 """
 
-from edgekit.deploy.activation import Deployment, deploy, rollback
+from edgekit.deploy.activation import Deployment, Proof, deploy, rollback
 from edgekit.deploy.status import ModelStatus, status
 
-__all__ = ["Deployment", "ModelStatus", "deploy", "rollback", "status"]
+__all__ = ["Deployment", "ModelStatus", "Proof", "deploy", "rollback", "status"]

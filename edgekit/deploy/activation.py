@@ -1,4 +1,8 @@
-"""Deploy and roll back: what changes a model's links, under the device's lock, after everything was verified."""
+"""Deploy and roll back: what changes a model's links, under the device's lock, after everything was verified.
+
+A deployment is a push, a proof on the device, and a switch of the links. Whoever calls `deploy` says what counts as a
+proof (`edgekit.workflows.activate` runs the golden inputs); whatever it raises leaves the links as they were.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.artifact import check_files
+from edgekit.deploy.device_program import place
+from edgekit.deploy.scripts import SWITCH
 from edgekit.deploy.status import Links, inspect, read_links
 from edgekit.devices.fitting import check_fits
-from edgekit.devices.scripts import ACTIVATE
+from edgekit.devices.lock import this_process
 from edgekit.devices.store import Store
 from edgekit.errors import NothingToRollBackError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgekit.artifact import Artifact
     from edgekit.devices import Device
     from edgekit.devices.upload import Progress
@@ -22,11 +30,26 @@ if TYPE_CHECKING:
 _NONE = Links(None, None)
 
 
+class Proof(msgspec.Struct, frozen=True):
+    """What an artifact showed on the device before it became current.
+
+    `snr_db` is the worst of its golden answers against the host's, None where all are equal to the bit; `p50_ms` is
+    None where no latency was asked for.
+    """
+
+    package: str
+    version: str | None
+    snr_db: float | None
+    p50_ms: float | None = None
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """What a deployment or a rollback did. `previous_id` is what `rollback` would return to.
 
     Of the artifact's bytes, `reused_bytes` were copied from others on the device, and `resumed_bytes` from what a cut
     upload had left there; `sent_bytes` went over the link, which is less than the rest if some were `compressed`.
+    `proof` is None where none was asked for, or where nothing changed. `program` is where the program that falls back
+    lies on the device; None where nothing changed, or where there is no Python to run it.
     """
 
     model: str
@@ -38,10 +61,22 @@ class Deployment(msgspec.Struct, frozen=True):
     reused_bytes: int = 0
     resumed_bytes: int = 0
     compressed: bool = False
+    proof: Proof | None = None
+    program: str | None = None
 
 
-def deploy(device: Device, artifact: Artifact, progress: Progress | None = None) -> Deployment:
+def deploy(
+    device: Device,
+    artifact: Artifact,
+    progress: Progress | None = None,
+    prove: Callable[[Device, Artifact, str], Proof] | None = None,
+) -> Deployment:
     """Makes an artifact the current one of its model. If it is already, nothing changes.
+
+    Args:
+        device: where. artifact: the artifact here. progress: whom to tell how the push goes. prove: called with the
+        artifact and where it lies on the device, before it becomes current. What it raises is raised
+            again; the artifact stays in the store then, and what was current stays current.
 
     Raises:
         CorruptArtifactError: the artifact is damaged here; nothing was sent.
@@ -55,10 +90,13 @@ def deploy(device: Device, artifact: Artifact, progress: Progress | None = None)
         check_fits(device, artifact)
         pushed = Store(device).push(artifact, progress)
         links = read_links(device).get(model, _NONE)
-        previous = links.previous
+        previous, proof, program = links.previous, None, None
         if links.current != artifact.id:
             previous = links.current or links.previous
-            _activate(device, model, artifact.id, previous)
+            program = place(device)
+            if prove is not None:
+                proof = prove(device, artifact, Store(device).artifact_path(artifact.id))
+            _switch(device, model, Links(artifact.id, previous), "activated")
     return Deployment(
         model=model,
         artifact_id=artifact.id,
@@ -69,6 +107,8 @@ def deploy(device: Device, artifact: Artifact, progress: Progress | None = None)
         reused_bytes=pushed.reused_bytes,
         resumed_bytes=pushed.resumed_bytes,
         compressed=pushed.compressed,
+        proof=proof,
+        program=program,
     )
 
 
@@ -92,14 +132,16 @@ def rollback(device: Device, model: str) -> Deployment:
                 f"{links.current[:12]} stays current.",
                 remedy="Deploy the artifact that you want anew.",
             )
-        _activate(device, model, links.previous, links.current)
+        _switch(device, model, Links(links.previous, links.current), "rolled-back")
     return Deployment(model, links.previous, links.current, 0, True, time.monotonic() - began)
 
 
-def _activate(device: Device, model: str, artifact_id: str, previous: str | None) -> None:
+def _switch(device: Device, model: str, links: Links, kind: str) -> None:
+    assert links.current is not None
     device.script(
-        ACTIVATE, device.root, model, artifact_id, previous or "", step=f"activating {artifact_id[:12]}", timeout_s=120
-    )
+        SWITCH, device.root, model, links.current, links.previous or "", kind, f"by {this_process()}",
+        step=f"activating {links.current[:12]}", timeout_s=120,
+    )  # fmt: skip
 
 
 def _nothing(device: Device, model: str, models: dict[str, Links]) -> NothingToRollBackError:

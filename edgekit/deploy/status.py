@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.artifact import MANIFEST, FileEntry, Manifest, read_manifest
-from edgekit.devices.scripts import MODELS, READ_FILE
+from edgekit.deploy.on_device import record
+from edgekit.deploy.scripts import LOGS, MODELS
+from edgekit.devices.scripts import READ_FILE
 from edgekit.devices.store import Store, is_id
 from edgekit.errors import ArtifactError, RemoteCommandError
 from edgekit.specs import is_model_name
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.devices import Device
 
 _LINK = re.compile(r"\.\./\.\./store/([0-9a-f]{64})")
+_SWITCH = re.compile(r"([0-9a-f]{64}) ([0-9a-f]{64})")
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -34,7 +37,8 @@ class Links(msgspec.Struct, frozen=True):
 class ModelStatus(msgspec.Struct, frozen=True):
     """One model on a device. `whole`: every file of the current artifact was hashed there just now and is right.
 
-    `payload_bytes` is None where the manifest is lost; `title` is then the model's name.
+    `payload_bytes` is None where the manifest is lost; `title` is then the model's name. `failures` of the current
+    artifact were reported on the device since it became current; `fell_back_from` is what was left there for it.
     """
 
     model: str
@@ -43,6 +47,9 @@ class ModelStatus(msgspec.Struct, frozen=True):
     title: str
     payload_bytes: int | None
     whole: bool
+    failures: int = 0
+    fell_back_from: str | None = None
+    log: tuple[record.Entry, ...] = ()
 
 
 def status(device: Device) -> list[ModelStatus]:
@@ -52,7 +59,10 @@ def status(device: Device) -> list[ModelStatus]:
         DeviceError: the link or a command failed.
     """
     found = []
-    for model, links in sorted(read_links(device).items()):
+    models = read_links(device)
+    logs = _read_logs(device, sorted(models)) if models else {}
+    for model, links in sorted(models.items()):
+        log = logs.get(model, [])
         manifest, whole = inspect(device, links.current) if links.current else (None, False)
         found.append(
             ModelStatus(
@@ -62,6 +72,9 @@ def status(device: Device) -> list[ModelStatus]:
                 title=f"{manifest.model} {manifest.recipe}" if manifest else model,
                 payload_bytes=manifest.payload_bytes if manifest else None,
                 whole=whole,
+                failures=record.failures(log, links.current, 0) if links.current else 0,
+                fell_back_from=_fell_back_from(log, links.current),
+                log=tuple(log),
             )
         )
     return found
@@ -73,10 +86,35 @@ def read_links(device: Device) -> dict[str, Links]:
     found = {}
     for line in answer.splitlines():
         fields = line.split("\t")
-        if len(fields) == 3 and is_model_name(fields[0]):
-            current, previous = (m[1] if (m := _LINK.fullmatch(link)) else None for link in fields[1:])
+        if len(fields) == 4 and is_model_name(fields[0]):
+            current, previous = (m[1] if (m := _LINK.fullmatch(link)) else None for link in fields[1:3])
+            interrupted = _SWITCH.fullmatch(fields[3])
+            if interrupted and interrupted[1] == current:  # its last step is missing: see on_device/links.py
+                previous = interrupted[2]
             found[fields[0]] = Links(current, previous if previous != current else None)
     return found
+
+
+def _read_logs(device: Device, models: list[str]) -> dict[str, list[record.Entry]]:
+    answer = device.script(LOGS, device.root, *models, step="reading its models' logs").decode("utf-8", "replace")
+    texts: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in answer.split("\n"):
+        if line.startswith("= ") and line[2:] in models:
+            lines = texts.setdefault(line[2:], [])
+        else:
+            lines.append(line)
+    return {model: record.parse("\n".join(some)) for model, some in texts.items()}
+
+
+def _fell_back_from(log: list[record.Entry], current: str | None) -> str | None:
+    left = None
+    for entry in log:
+        if entry.kind in ("activated", "rolled-back"):
+            left = None
+        elif entry.kind == "fell-back" and current and entry.detail.startswith(current):
+            left = entry.artifact_id
+    return left
 
 
 def inspect(device: Device, artifact_id: str) -> tuple[Manifest | None, bool]:

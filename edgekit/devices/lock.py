@@ -113,7 +113,7 @@ def locked(
 ) -> Iterator[Lock]:
     """Holds the device's lock during a block; see `Device.lock`."""
     owner = Owner(
-        who=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
+        who=this_process(),
         since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         purpose=purpose,
         token=secrets.token_hex(16),
@@ -208,6 +208,11 @@ def _busy(device: Device, busy: Holder, *, lost: bool = False) -> DeviceBusyErro
         remedy=f"Wait until it is free (--wait {max(minutes, 1)}m), or ask them; if they are gone, it frees itself "
         f"within {minutes} min at most. To break it on purpose: edgekit targets unlock {device.target.name}",
     )
+
+
+def this_process() -> str:
+    """Who works here, as others are told: `user@host (process N)`."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
 
 
 def _machine() -> str:

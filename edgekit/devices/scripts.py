@@ -5,10 +5,11 @@ one of sha256sum, `shasum -a 256` and openssl; that is coreutils, busybox, toybo
 `sh -c SCRIPT edgekit ARGUMENT...`. Nothing that a user, a target or a device says ever becomes part of a script.
 """
 
-_HEAD = "set -u; LC_ALL=C; export LC_ALL; "
+HEAD = "set -u; LC_ALL=C; export LC_ALL; "
+"""How every script begins."""
 
 RESOLVE_ROOT = (
-    _HEAD
+    HEAD
     + r"""
 case $1 in
   "~") root=$HOME ;;
@@ -30,7 +31,7 @@ fi
 """
 
 DIGESTS = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1" 2>/dev/null || { echo absent; exit 0; }
 shift
@@ -53,7 +54,7 @@ dd skips blocks, which is fast everywhere; the rest is tail's and head's.
 """
 
 RANGE_DIGESTS = (
-    _HEAD
+    HEAD
     + _DIGEST
     + _COPY
     + r"""
@@ -68,7 +69,7 @@ done
 """$1 a folder, then by fives what `copy` takes: a range of a file in it. One line a range, as `DIGESTS`."""
 
 SURVEY = (
-    _HEAD
+    HEAD
     + r"""
 model=$2; kept=0; listed=0; seen=
 mkdir -p -- "$1/store" "$1/runner" "$1/tmp" && cd -- "$1" || exit 1
@@ -116,7 +117,7 @@ Of cut uploads the newest four are kept, for six days; what did not write a plan
 """
 
 STAGE = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1/tmp" && mkdir -- "$2" && cd -- "./$2" || exit 1
 shift 2
@@ -127,7 +128,7 @@ cat > plan
 """$1 root, $2 nonce, $3... folders. Makes the folder of an upload; its plan comes by standard input."""
 
 UNPACK = (
-    _HEAD
+    HEAD
     + r"""
 if command -v gzip >/dev/null 2>&1; then exec gzip -dc >> "$1"
 elif command -v gunzip >/dev/null 2>&1; then exec gunzip -c >> "$1"
@@ -138,7 +139,7 @@ fi
 """$1 a path. Unpacks standard input to its end."""
 
 ASSEMBLE = (
-    _HEAD
+    HEAD
     + _DIGEST
     + _COPY
     + r"""
@@ -185,7 +186,7 @@ arrived.
 """
 
 PUBLISH = (
-    _HEAD
+    HEAD
     + r"""
 root=$1; nonce=$2; name=$3; inside=$4; shift 4
 flush() { sync -- "$@" 2>/dev/null || sync; }
@@ -206,7 +207,7 @@ One rename publishes it. Whatever has that name already was found damaged, and m
 """
 
 FORGET = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1/tmp" || exit 1
 shift
@@ -219,7 +220,7 @@ done
 """$1 root, $2... cut uploads to remove, by their nonces, and artifacts whose chunk lists led astray, by their ids."""
 
 DIAGNOSE = (
-    _HEAD
+    HEAD
     + r"""
 df -Pk -- "$1" 2>/dev/null | { free=; while read -r _ _ _ available _; do free=$available; done; echo "$free"; }
 probe="$1/.edgekit-probe-$$"
@@ -229,7 +230,7 @@ probe="$1/.edgekit-probe-$$"
 """$1 a folder where a write failed. Prints its free KiB; the system's message, if any, on stderr."""
 
 LOCK = (
-    _HEAD
+    HEAD
     + r"""
 lock=$1/lock; op=$2; token=$3; lease=$4; owner=$5; steal=$6
 now=$(date +%s)
@@ -305,55 +306,17 @@ which there can be only one, and looks again; one that is a minute old is a cras
 may jump: a lease that would end in more than an hour, or a takeover in the future, is from before the clock went back.
 """
 
-MODELS = (
-    _HEAD
-    + r"""
-cd -- "$1/models" 2>/dev/null || exit 0
-for model in *; do
-  case $model in [!A-Za-z0-9]*|*[!A-Za-z0-9._-]*) continue ;; esac
-  [ -d "./$model" ] || continue
-  printf '%s\t%s\t%s\n' "$model" "$(readlink "./$model/current")" "$(readlink "./$model/previous")"
-done
-"""
-)
-"""$1 root. One line a model: its name, where `current` and `previous` lead, separated by tabs."""
-
-READ_FILE = _HEAD + 'cat -- "$1"'
+READ_FILE = HEAD + 'cat -- "$1"'
 """$1 a path."""
 
-RECEIVE = _HEAD + 'cat > "$1" || { rm -f -- "$1"; exit 1; }'
+RECEIVE = HEAD + 'cat > "$1" || { rm -f -- "$1"; exit 1; }'
 """$1 a path. Writes standard input to it; removes what it wrote if it cannot write all of it."""
 
-RECEIVE_MORE = _HEAD + 'cat >> "$1"'
+RECEIVE_MORE = HEAD + 'cat >> "$1"'
 """$1 a path. Writes standard input at the end of it."""
 
-ACTIVATE = (
-    _HEAD
-    + r"""
-root=$1; folder=$1/models/$2; current=$3; previous=$4
-point() {
-  rm -rf -- "$folder/.new"
-  ln -s "../../store/$2" "$folder/.new" || exit 1
-  mv -fT "$folder/.new" "$folder/$1" 2>/dev/null && return
-  mv -fh "$folder/.new" "$folder/$1" 2>/dev/null && return
-  [ -h "$folder/.new" ] || exit 1
-  rm -f -- "$folder/$1" && mv -f "$folder/.new" "$folder/$1" || exit 1
-}
-[ -d "$root/store/$current" ] || { echo "the store lost $current" >&2; exit 1; }
-mkdir -p -- "$folder" || exit 1
-if [ -n "$previous" ]; then point previous "$previous"; fi
-point current "$current"
-sync -- "$folder" 2>/dev/null || sync
-"""
-)
-"""$1 root, $2 model, $3 id that becomes current, $4 id that becomes previous, or "".
-
-`previous` first: whatever happens between the two, the artifact that ran so far can still be found. A link is replaced
-by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
-"""
-
 CONDITIONS = (
-    _HEAD
+    HEAD
     + r"""
 section() { printf '\n== %s\n' "$1"; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -430,7 +393,7 @@ exit 0
 Raspberry Pi, of the Jetson and of macOS where they are. Takes a second, during which it does nothing: who else did?"""
 
 INTRODUCE = (
-    _HEAD
+    HEAD
     + r"""
 tell() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$2"; }
 first() { [ -r "$1" ] && { IFS= read -r line || [ -n "$line" ]; } 2>/dev/null < "$1" && printf '%s' "$line"; }
@@ -491,7 +454,7 @@ exit 0
 a value counts: which system, processor and C library. Works without Python."""
 
 INSTALL = (
-    _HEAD
+    HEAD
     + r"""
 root=$1; folder=$2; python=$3; program=$4; shift 4
 mkdir -p -- "$root/env" "$folder/site" || exit 1
@@ -504,7 +467,7 @@ rm -rf -- "$folder/wheels"
 and their names; nothing to unpack without them."""
 
 TREE_DIGESTS = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1" 2>/dev/null || { echo absent; exit 0; }
 if command -v sha256sum >/dev/null 2>&1; then find . -type f ! -name '*.pyc' -exec sha256sum -- {} +
@@ -517,7 +480,7 @@ fi
 """$1 a folder. One line a file below it: its sha256 and its path. What Python compiled for itself does not count."""
 
 ENVIRONMENT = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1/env" 2>/dev/null || exit 0
 [ -h current ] || exit 0
@@ -529,7 +492,7 @@ exit 0
 """$1 root. The id of the current environment and what its env.json says; nothing where there is none."""
 
 USE_ENVIRONMENT = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1/env" && [ -f "$2/env.json" ] || exit 1
 rm -rf -- .new
@@ -544,7 +507,7 @@ sync -- . 2>/dev/null || sync
 """$1 root, $2 an id. Makes it the current environment, and removes the others."""
 
 REMOVE_ENVIRONMENT = (
-    _HEAD
+    HEAD
     + r"""
 cd -- "$1" && [ -e env -o -h env ] || { echo none; exit 0; }
 rm -f env/current
@@ -560,11 +523,11 @@ exec "$@"
 """
 """$1 root, $2... a command. Runs it with what `edgekit provision` brought, if anything, before all other packages."""
 
-RUN_NATIVE = _HEAD + 'chmod u+x -- "$1" && exec "$@"'
+RUN_NATIVE = HEAD + 'chmod u+x -- "$1" && exec "$@"'
 """$1 a program, $2... its arguments. What was uploaded is not yet executable."""
 
 FIND_LIBRARIES = (
-    _HEAD
+    HEAD
     + r"""
 root=$1; python=$2; program=$3; shift 3
 if cd -- "$root/env/current/site" 2>/dev/null; then

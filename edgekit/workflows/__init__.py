@@ -1,1 +1,1 @@
-"""What takes several rooms of one floor at once. So far: the demo."""
+"""What takes several rooms of one floor at once: the demo, `tune`, and activation that proves itself."""

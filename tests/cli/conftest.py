@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pytest
 
+from edgekit.artifact import MANIFEST
 from edgekit.convert import convert, find_model
+from edgekit.files import sha256_of
 from edgekit.recipe import parse_recipe
 
 if TYPE_CHECKING:
@@ -66,6 +71,21 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert [outcome.error for outcome in outcomes] == [None, None]
     return out / "digits_cnn"
+
+
+@pytest.fixture
+def liar(digits: Path, tmp_path: Path) -> Path:
+    """A whole artifact that answers the opposite of what its golden outputs say."""
+    folder = Path(shutil.copytree((digits / "tflite-float32").resolve(), tmp_path / "liar"))
+    manifest = json.loads((folder / MANIFEST).read_text())
+    golden = folder / manifest["golden"]["outputs"][0]
+    golden.chmod(0o644)
+    np.save(golden, -np.load(golden))
+    for entry in manifest["files"]:
+        entry.update(bytes=(folder / entry["path"]).stat().st_size, sha256=sha256_of(folder / entry["path"]))
+    (folder / MANIFEST).chmod(0o644)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_push_deploy_roll_back_and_look(device: Device, make_artifact: Callable[
     assert str(current.readlink()) == f"../../store/{second.id}"
     assert rollback(device, "tiny").artifact_id == first.id
     assert str(current.readlink()) == f"../../store/{first.id}"
-    assert sorted(path.name for path in current.parent.iterdir()) == ["current", "previous"]
+    assert sorted(path.name for path in current.parent.iterdir()) == ["current", "log", "previous"]
     assert [one.model for one in status(device)] == ["tiny"]
     assert deploy(device, first).already_there
     assert list(Path(device.path("tmp")).iterdir()) == []
