@@ -6,7 +6,11 @@ import click
 
 from edgekit.cli.lazy import LazyGroup
 
-COMMANDS: dict[str, str] = {}
+COMMANDS = {
+    "serve": "Run the collector: take in what devices report.",
+    "register": "Tell the collector what a model's windows are counted over.",
+    "keys": "Say which devices may report: tokens, keys, revocation.",
+}
 """Help by name: a command is a line here and `edgekit/cli/telemetry_NAME.py` with its `command`."""
 
 

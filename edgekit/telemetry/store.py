@@ -143,6 +143,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What a check says about one model, reference and cohort.
+
+    Attributes:
+        model, reference, cohort: what was checked; cohort as in `Finding`.
+        findings: what is wrong; nothing, if all is well.
+        conclusive: False if there was too little data to tell: then no alert of it recovers.
+    """
+
+    model: str
+    reference: str
+    cohort: str
+    findings: tuple[Finding, ...] = ()
+    conclusive: bool = True
+
+
+@dataclass(frozen=True)
 class AlertRow:
     """A finding over time.
 

@@ -1,0 +1,241 @@
+"""The ASGI application that devices talk to: docs/formats/telemetry-wire.md is its contract.
+
+An upload is parsed, its signature verified, and handed to the group commit; the answer waits for the commit. Nothing
+is decompressed or stored for a stranger. What the database must be asked (a key that is not in memory, an enrolment)
+runs in a thread, so a slow database holds up nobody's health check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from typing import TYPE_CHECKING
+
+from edgekit.errors import AccessError, StoreUnavailableError, TelemetryError
+from edgekit.telemetry.collector import http
+from edgekit.telemetry.collector.group_commit import BUSY, GroupCommit
+from edgekit.telemetry.collector.http import Answer, error_answer, json_answer
+from edgekit.telemetry.collector.metrics import Metrics
+from edgekit.telemetry.collector.uploads import Outcome, Result, Upload
+from edgekit.telemetry.reporter import envelope
+from edgekit.telemetry.reporter.errors import InvalidReference, WireError
+from edgekit.telemetry.reporter.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgekit.telemetry.collector.http import Receive, Scope, Send
+    from edgekit.telemetry.collector.ingest import Ingest
+    from edgekit.telemetry.collector.keys import KeyEntry, Keys
+
+MAX_ENROL_BYTES = 4096
+KEYS_IN_MEMORY = 100_000
+RETRY_AFTER_S = 5
+BUSY_ANSWER = error_answer(503, "the collector cannot store anything now", retry_after_s=RETRY_AFTER_S)
+NOT_FOUND = error_answer(404, "there is nothing here")
+WRONG_METHOD = error_answer(405, "another method is expected")
+GONE = Answer(400)
+UNAUTHORISED = error_answer(401, "the signature, the key or the device is not one that this collector knows")
+HEALTHY = json_answer(200, status="ok")
+
+
+class CollectorApp:
+    """The application.
+
+    Args:
+        ingest: commits uploads.
+        keys: knows devices.
+        register: registers a reference that a device cut itself; raises `TelemetryError` where there is no room.
+        max_upload_bytes: of a body as it travels.
+        max_body_bytes: of one after decompression.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        keys: Keys,
+        register: Callable[[Reference], int],
+        *,
+        max_upload_bytes: int,
+        max_body_bytes: int,
+    ) -> None:
+        self.metrics = Metrics()
+        self.closing = False
+        self._ingest = ingest
+        self._keys = keys
+        self._register = register
+        self._max_upload_bytes = max_upload_bytes
+        self._max_body_bytes = max_body_bytes
+        self._known: dict[str, KeyEntry] = {}
+        self._known_generation = -1
+        self._commit: GroupCommit | None = None
+        self._accepted: dict[tuple[int, int], Answer] = {}
+        self._routes = {
+            "/v1/windows": ("POST", self._windows),
+            "/v1/references": ("POST", self._reference),
+            "/v1/enroll": ("POST", self._enrol),
+            "/health": ("GET", self._health),
+            "/ready": ("GET", self._ready),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        method, handler = self._routes.get(scope["path"], ("", None))
+        if handler is None:
+            answer = NOT_FOUND
+        elif scope["method"] != method:
+            answer = WRONG_METHOD
+        else:
+            try:
+                answer = await handler(receive)
+            except http.TooLargeError:
+                answer = error_answer(413, "the body is too large", close=True)
+            except http.GoneError:
+                answer = GONE
+            except StoreUnavailableError:
+                answer = BUSY_ANSWER
+        self.metrics.requests[answer.status] += 1
+        await answer.send(send)
+
+    @property
+    def group(self) -> GroupCommit:
+        """The group commit; begun with the first upload."""
+        if self._commit is None:
+            self._commit = GroupCommit(self._ingest.commit, asyncio.get_running_loop())
+        return self._commit
+
+    def gauges(self) -> list[tuple[str, str, float]]:
+        """(name, help, value) of the group commit, for `Metrics.text`."""
+        group = self._commit
+        return [
+            ("edgekit_uploads_waiting", "Uploads that wait for a commit.", group.waiting if group else 0),
+            ("edgekit_commits_total", "Transactions that uploads went into.", group.batches if group else 0),
+            ("edgekit_commits_failed_total", "Those that could not be made.", group.failures if group else 0),
+        ]
+
+    async def close(self) -> None:
+        """Takes nothing more in, and commits what waits."""
+        self.closing = True
+        if self._commit is not None:
+            await asyncio.to_thread(self._commit.close)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _windows(self, receive: Receive) -> Answer:
+        signed = await self._signed(receive, envelope.WINDOWS)
+        if isinstance(signed, Answer):
+            return signed
+        began = time.perf_counter()
+        outcome = await self.group.put(signed)
+        self.metrics.answer_s.observe(time.perf_counter() - began)
+        self.metrics.bytes += len(signed.envelope.packed)
+        return self._answer(outcome)
+
+    def _answer(self, outcome: Outcome) -> Answer:
+        if outcome.result in (Result.ACCEPTED, Result.DUPLICATE):
+            self.metrics.accepted += outcome.accepted
+            self.metrics.duplicates += outcome.duplicates
+            counts = (outcome.accepted, outcome.duplicates)
+            if counts not in self._accepted:
+                self._accepted = {} if len(self._accepted) > 1000 else self._accepted
+                self._accepted[counts] = json_answer(200, accepted=counts[0], duplicates=counts[1])
+            return self._accepted[counts]
+        if outcome.result is Result.MALFORMED:
+            return error_answer(400, outcome.reason)
+        if outcome.result is Result.REFUSED:
+            return UNAUTHORISED
+        return BUSY_ANSWER if outcome is BUSY else error_answer(429, outcome.reason, retry_after_s=3600)
+
+    async def _signed(self, receive: Receive, kind: int) -> Upload | Answer:
+        """An upload whose signature is good, or the answer to one whose is not."""
+        body = await http.read_body(receive, self._max_upload_bytes)
+        received_ns = time.time_ns()
+        try:
+            parsed = envelope.parse(body)
+        except WireError as error:
+            return error_answer(400, str(error))
+        entry = await self._key(parsed.key_id)
+        if entry is None or entry.revoked or entry.device != parsed.device or not parsed.verify(entry.key):
+            return UNAUTHORISED
+        if parsed.kind != kind:
+            return error_answer(400, "an envelope of another kind is expected here")
+        return Upload(parsed, entry.cohort, received_ns, self._known_generation)
+
+    async def _key(self, key_id: str) -> KeyEntry | None:
+        if self._known_generation != self._ingest.generation or len(self._known) > KEYS_IN_MEMORY:
+            self._known = {}
+            self._known_generation = self._ingest.generation
+        entry = self._known.get(key_id)
+        if entry is None:
+            known, generation = self._known, self._known_generation
+            entry = await asyncio.to_thread(self._keys.find, key_id)
+            if entry is not None and generation == self._known_generation:
+                known[key_id] = entry
+        return entry
+
+    async def _reference(self, receive: Receive) -> Answer:
+        signed = await self._signed(receive, envelope.REFERENCE)
+        if isinstance(signed, Answer):
+            return signed
+        return await asyncio.to_thread(self._take_reference, signed.envelope)
+
+    def _take_reference(self, parsed: envelope.Envelope) -> Answer:
+        try:
+            reference = Reference.from_json(parsed.unpack(self._max_body_bytes))
+        except (WireError, InvalidReference) as error:
+            return error_answer(400, str(error))
+        if not reference.bootstrapped:
+            return error_answer(400, "a device can only send a reference that it cut itself")
+        try:
+            merged = self._register(reference)
+        except StoreUnavailableError:
+            raise
+        except TelemetryError as error:
+            return error_answer(429, str(error), retry_after_s=3600)
+        return json_answer(200, merged=merged)
+
+    async def _enrol(self, receive: Receive) -> Answer:
+        body = await http.read_body(receive, MAX_ENROL_BYTES)
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            return error_answer(400, "the body is no JSON")
+        token = asked.get("token") if isinstance(asked, dict) else None
+        device = asked.get("device") if isinstance(asked, dict) else None
+        if not isinstance(token, str) or not (device is None or isinstance(device, str)):
+            return error_answer(400, 'the body is {"token": "…", "device": "…"}, the device may be left out')
+        try:
+            issued = await asyncio.to_thread(self._keys.enrol, token, device)
+        except AccessError as error:
+            return error_answer(401, error.what)
+        except StoreUnavailableError:
+            raise
+        except TelemetryError as error:
+            return error_answer(400, str(error))
+        if issued is None:
+            return error_answer(409, "the device has a key; revoke it first, or add one with `edgekit telemetry keys`")
+        key = base64.b64encode(issued.key).decode()
+        return json_answer(200, device=issued.device, key_id=issued.key_id, key=key)
+
+    async def _health(self, _receive: Receive) -> Answer:
+        return HEALTHY
+
+    async def _ready(self, _receive: Receive) -> Answer:
+        if self.closing:
+            return error_answer(503, "shutting down", retry_after_s=RETRY_AFTER_S)
+        await asyncio.wait_for(asyncio.to_thread(self._keys.find, "-"), timeout=10)
+        return HEALTHY

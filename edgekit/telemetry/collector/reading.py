@@ -1,0 +1,254 @@
+"""Reading: `edgekit.telemetry.store.Store` over the sums that `ingest` keeps, for both kinds of database.
+
+A question is one range of `rollups`: its rows are added as matrices (see `layout`), so a total over ten thousand spans
+costs tens of milliseconds. Distinct devices come from `presence`, by whole days.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.errors import TelemetryError, UnknownReferenceError
+from edgekit.telemetry.collector import layout as layouts
+from edgekit.telemetry.collector import registry
+from edgekit.telemetry.collector.database import open_database
+from edgekit.telemetry.collector.ingest import DAY_S
+from edgekit.telemetry.collector.layout import CountsView, Layout
+from edgekit.telemetry.reporter.reference import LATENCY, Reference
+from edgekit.telemetry.store import HOUR_S, AlertRow, DeviceRow, Finding, ModelRow, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.telemetry.collector.database import Cursor, Database, Row
+    from edgekit.telemetry.store import Phase
+
+RECENT_DAYS = 30
+"""How far back `devices` looks for the models that a device reported for."""
+
+
+def open_store(url: str, *, span_s: int | None = None) -> SqlStore:
+    """A store by its URL (see `open_database`); made if it is not there yet.
+
+    Args:
+        url: `sqlite:PATH`, `PATH` or `postgresql://…`.
+        span_s: length of a span, for a new database: 3600 unless given. One that is there keeps its own.
+
+    Raises:
+        TelemetryError: it has spans of another length than asked for, or a schema that is not known.
+        StoreUnavailableError: it cannot be used.
+        MissingPackageError: a package for PostgreSQL is missing.
+    """
+    database = open_database(url)
+    with database.read() as cursor:
+        found = cursor.rows("SELECT value FROM meta WHERE name = 'span_s'")
+    if not found:
+        with database.write() as cursor:
+            insert = "INSERT INTO meta (name, value) VALUES ('span_s', ?) ON CONFLICT (name) DO NOTHING"
+            cursor.run(insert, (str(span_s or HOUR_S),))
+            found = cursor.rows("SELECT value FROM meta WHERE name = 'span_s'")
+    have = int(found[0][0])
+    if span_s not in (None, have):
+        raise TelemetryError(
+            f"The database keeps spans of {have} s, not of {span_s} s.",
+            remedy="Leave --span out, or use another database.",
+        )
+    return SqlStore(database, span_s=have)
+
+
+class SqlStore:
+    """A `Store` over a `Database`. Its methods may be called from any thread."""
+
+    def __init__(self, database: Database, *, span_s: int) -> None:
+        self.database = database
+        self.span_s = span_s
+        self._reference = lru_cache(maxsize=64)(self._load)
+
+    def totals(
+        self,
+        model: str,
+        reference: str,
+        since: int,
+        until: int,
+        *,
+        cohort: str | None = None,
+        phase: Phase | None = None,
+    ) -> Totals:
+        """See `Store`."""
+        layout, stream, rows, devices = self._ask(model, reference, since, until, cohort)
+        if stream is None:
+            return _totals(layout, [], since, since, 0, None)
+        rows = [row for row in rows if phase is None or phase.holds(row[0])]
+        start, end = (rows[0][0], rows[-1][0] + self.span_s) if rows else (since, since)
+        return _totals(layout, rows, start, end, len({device for _, device in devices}) if rows else 0, None)
+
+    def series(
+        self,
+        model: str,
+        reference: str,
+        since: int,
+        until: int,
+        *,
+        step_s: int = HOUR_S,
+        cohort: str | None = None,
+        phase: Phase | None = None,
+        features: Sequence[str] | None = None,
+    ) -> list[Totals]:
+        """See `Store`."""
+        if step_s <= 0 or step_s % self.span_s:
+            raise ValueError(f"a step of {step_s} s is no multiple of the span of {self.span_s} s")
+        layout, _, rows, devices = self._ask(model, reference, since, until, cohort)
+        steps: dict[int, list[Row]] = {}
+        for row in rows:
+            if phase is None or phase.holds(row[0]):
+                steps.setdefault(row[0] - row[0] % step_s, []).append(row)
+        by_day: dict[int, set[str]] = {}
+        for day, device in devices:
+            by_day.setdefault(day, set()).add(device)
+        answers = []
+        for start, members in steps.items():
+            days = range(start // DAY_S, (start + step_s - 1) // DAY_S + 1)
+            present = len(set().union(*(by_day.get(day, set()) for day in days)))
+            answers.append(_totals(layout, members, start, start + step_s, present, features))
+        return answers
+
+    def devices(self, *, silent_for_s: int = 0, limit: int = 10_000) -> list[DeviceRow]:
+        """See `Store`."""
+        now = int(time.time())
+        recent = now // DAY_S - RECENT_DAYS
+        with self.database.read() as cursor:
+            rows = cursor.rows(
+                "SELECT device, cohort, enrolled_s, last_seen_s, skewed, clock_off_s,"
+                " (SELECT COUNT(*) FROM device_keys k WHERE k.device = devices.device AND k.revoked_s IS NULL)"
+                " FROM devices WHERE COALESCE(last_seen_s, enrolled_s, 0) <= ? ORDER BY device LIMIT ?",
+                (now - silent_for_s, limit),
+            )
+            pairs = cursor.rows(
+                "SELECT DISTINCT p.device, s.model FROM presence p JOIN streams s ON s.stream = p.stream"
+                " WHERE p.day >= ?",
+                (recent,),
+            )
+        models: dict[str, list[str]] = {}
+        for device, model in sorted(pairs):
+            models.setdefault(device, []).append(model)
+        return [
+            DeviceRow(
+                device, cohort, enrolled, seen, None if seen is None else max(0, now - seen),
+                tuple(models.get(device, ())), bool(skewed), off, active,
+            )
+            for device, cohort, enrolled, seen, skewed, off, active in rows
+        ]  # fmt: skip
+
+    def models(self) -> list[ModelRow]:
+        """See `Store`."""
+        with self.database.read() as cursor:
+            rows = cursor.rows(
+                "SELECT s.stream, s.model, s.reference, s.bootstrapped, s.windows,"
+                " EXISTS (SELECT 1 FROM reference_files r WHERE r.id = s.reference AND r.model = s.model),"
+                " (SELECT COUNT(*) FROM windows w WHERE w.stream = s.stream AND w.state = 1),"
+                " (SELECT MIN(span) FROM rollups r WHERE r.stream = s.stream),"
+                " (SELECT MAX(span) FROM rollups r WHERE r.stream = s.stream)"
+                " FROM streams s WHERE s.windows > 0"
+            )
+            present = cursor.rows("SELECT DISTINCT stream, cohort, artifact FROM presence")
+        cohorts: dict[int, set[str]] = {}
+        artifacts: dict[int, set[str]] = {}
+        for stream, cohort, artifact in present:
+            cohorts.setdefault(stream, set()).add(cohort)
+            artifacts.setdefault(stream, set()).update({artifact} - {""})
+        found = [
+            ModelRow(
+                model, reference, bool(known), bool(bootstrapped), tuple(sorted(cohorts.get(stream, ()))),
+                first or 0, 0 if last is None else last + self.span_s, windows, pending,
+                tuple(sorted(artifacts.get(stream, ()))),
+            )
+            for stream, model, reference, bootstrapped, windows, known, pending, first, last in rows
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: (each.model, -each.last_s, each.reference))
+
+    def references(self, model: str | None = None) -> dict[str, Reference]:
+        """See `Store`."""
+        with self.database.read() as cursor:
+            rows = cursor.rows("SELECT id, model FROM reference_files ORDER BY model, registered_s, id")
+        return {each: self._reference(each) for each, its_model in rows if model in (None, its_model)}
+
+    def register(self, reference: Reference) -> int:
+        """See `Store`."""
+        return registry.register(self.database, reference)
+
+    def alerts(self, *, model: str | None = None, open_only: bool = False, limit: int = 1000) -> list[AlertRow]:
+        """See `Store`."""
+        wanted = ["1 = 1", *(["model = ?"] if model is not None else []), *(["state = 'open'"] if open_only else [])]
+        sql = (
+            "SELECT id, model, reference, cohort, feature, rule, summary, details, state, opened_s, last_found_s,"
+            f" recovered_s, times_found, notified_s FROM alerts WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?"
+        )
+        with self.database.read() as cursor:
+            rows = cursor.rows(sql, (*([] if model is None else [model]), limit))
+        return [AlertRow(row[0], _finding(row), *row[8:]) for row in rows]
+
+    def close(self) -> None:
+        """Ends this thread's connection."""
+        self.database.close()
+
+    def _load(self, reference: str) -> Reference:
+        with self.database.read() as cursor:
+            found = cursor.rows("SELECT document FROM reference_files WHERE id = ?", (reference,))
+        if not found:
+            raise UnknownReferenceError(
+                f"The reference {reference[:12]} is not registered with the collector.",
+                remedy="Register it: `edgekit telemetry register ARTIFACT`.",
+            )
+        return Reference.from_json(found[0][0])
+
+    def _ask(
+        self, model: str, reference: str, since: int, until: int, cohort: str | None
+    ) -> tuple[Layout, int | None, list[Row], list[tuple[int, str]]]:
+        """(layout, stream, rows of (span, width, counts, moments) by span, (day, device) pairs) of a question."""
+        layout = Layout.of(self._reference(reference), LATENCY.size)
+        since -= since % self.span_s
+        until += -until % self.span_s
+        with self.database.read() as cursor:
+            found = cursor.rows("SELECT stream FROM streams WHERE model = ? AND reference = ?", (model, reference))
+            if not found:
+                return layout, None, [], []
+            stream = found[0][0]
+            rows = _range(cursor, "span, width, counts, moments", "rollups", "span", stream, since, until, cohort)
+            days = (since // DAY_S, (until - 1) // DAY_S + 1)
+            devices = _range(cursor, "DISTINCT day, device", "presence", "day", stream, *days, cohort)
+        return layout, stream, rows, [(day, device) for day, device in devices]
+
+
+def _finding(row: Row) -> Finding:
+    model, reference, cohort, feature, rule, summary, details = row[1:8]
+    return Finding(model, reference, cohort, feature, rule, summary, json.loads(details))
+
+
+def _range(
+    cursor: Cursor, columns: str, table: str, key: str, stream: int, since: int, until: int, cohort: str | None
+) -> list[Row]:
+    of_cohort = "" if cohort is None else " AND cohort = ?"
+    order = f" ORDER BY {key}" if table == "rollups" else ""
+    sql = f"SELECT {columns} FROM {table} WHERE stream = ? AND {key} >= ? AND {key} < ?{of_cohort}{order}"
+    parameters: list[Any] = [stream, since, until, *([] if cohort is None else [cohort])]
+    return cursor.rows(sql, parameters)
+
+
+def _totals(
+    layout: Layout, rows: Sequence[Row], start: int, end: int, devices: int, features: Sequence[str] | None
+) -> Totals:
+    vector = layouts.sum_packed([(width, packed) for _, width, packed, _ in rows], layout.length)
+    if rows:
+        stack = np.frombuffer(b"".join([packed for *_, packed in rows]), "<f8").reshape(len(rows), -1, layouts.COLUMNS)
+        moments = layouts.merge_moments(stack)
+    else:
+        moments = np.zeros((len(layout.sizes), layouts.COLUMNS))
+    chosen = [i for i, name in enumerate(layout.names) if features is None or name in features]
+    windows, inferences, errors, dropped, _ = vector[: len(layouts.TOTALS)].tolist()
+    view = CountsView(layout, vector, moments, chosen)
+    return Totals(start, end, windows, devices, inferences, errors, dropped, view)
