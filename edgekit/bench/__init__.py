@@ -8,6 +8,8 @@ effect      how much slower one thing is than another, and how well that is know
 verdict     regressed, improved, equivalent, inconclusive or incomparable, one or a family
 comparable  whether two runs were measured alike
 compare     stored runs against stored runs
+steps       where the level of a series changes, at a known error rate
+history     the stored runs of a target as series: levels, steps, breaks
 order       how two artifacts take turns on a device
 gate        two artifacts in turn on a device, judged
 aa_test     a target's gate against itself: false alarms, power, what it can see

@@ -27,7 +27,8 @@ SEED = 20_241_124
 MIN_BLOCKS = 3
 """Fewer blocks a side have no spread to speak of."""
 
-Method = Literal["student", "bca", "welch"]
+Method = Literal["student", "bca", "welch", "pooled"]
+"""How an interval was made; `pooled` is of two segments of a history, by the scatter around all of its levels."""
 
 
 class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

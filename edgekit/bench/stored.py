@@ -33,19 +33,33 @@ def stored_runs(where: str) -> list[Run]:
     Raises:
         ArtifactError: there is no such place, it holds no run, or a file there is none.
     """
-    path = Path(where)
-    if path.is_dir():
-        runs = [read_run(file) for file in sorted(path.rglob("*.json")) if not file.name.endswith(OTHERS)]
-    elif path.exists():
-        runs = [read_run(path)]
-    else:
-        runs = list(_of_revision(where))
-    if not runs:
+    return [run for _, run in named_runs(where)]
+
+
+def named_runs(where: str) -> Iterator[tuple[str, Run]]:
+    """(path or REVISION:PATH, run) of each, one after another: whoever needs little of each needs little memory.
+
+    Raises:
+        ArtifactError: as `stored_runs`.
+    """
+    path, found = Path(where), False
+    for one in _on_disk(path) if path.exists() else _of_revision(where):
+        found = True
+        yield one
+    if not found:
         raise ArtifactError(f"{where!r} holds no run.", remedy="Measure first: edgekit bench ARTIFACT --on TARGET.")
-    return runs
 
 
-def _of_revision(where: str) -> Iterator[Run]:
+def _on_disk(path: Path) -> Iterator[tuple[str, Run]]:
+    if not path.is_dir():
+        yield str(path), read_run(path)
+        return
+    for file in sorted(path.rglob("*.json")):
+        if not file.name.endswith(OTHERS):
+            yield str(file), read_run(file)
+
+
+def _of_revision(where: str) -> Iterator[tuple[str, Run]]:
     revision, _, inside = where.partition(":")
     inside = inside or DEFAULT_FOLDER
     if revision.startswith("-"):
@@ -61,8 +75,34 @@ def _of_revision(where: str) -> Iterator[Run]:
             continue
         begin = answers.index(b"\n", position) + 1
         size = int(answers[position:begin].rsplit(b" ", 1)[1])
-        yield decode_run(answers[begin : begin + size], f"{revision}:{name}")
+        yield f"{revision}:{name}", decode_run(answers[begin : begin + size], f"{revision}:{name}")
         position = begin + size + 1
+
+
+def added_by(where: str) -> dict[str, str]:
+    """The abbreviated git commit that added each run's file, by its name as `named_runs` gives it.
+
+    Empty where the place is under no version control, or git is not installed: then history has dates only.
+    """
+    path = Path(where)
+    if path.exists():
+        folder = path if path.is_dir() else path.parent
+        before, relative, revision, inside = f"{folder}/", ["--relative"], "HEAD", "." if path.is_dir() else path.name
+    else:
+        revision, _, below = where.partition(":")
+        folder, before, relative, inside = Path(), f"{revision}:", [], f":/{below or DEFAULT_FOLDER}"
+    asked = ["-C", str(folder), "-c", "core.quotePath=false", "log", "--diff-filter=A", "--no-renames", "--name-only",
+             "--format=%x01%h", *relative, revision, "--", inside]  # fmt: skip
+    try:
+        listed = _git(where, asked).decode("utf-8", "surrogateescape")
+    except ArtifactError:
+        return {}
+    found: dict[str, str] = {}
+    for commit in listed.split("\x01")[1:]:
+        short, *files = commit.split("\n")
+        for file in filter(None, files):
+            found.setdefault(str(Path(before + file)) if relative else before + file, short)
+    return found
 
 
 def _git(where: str, arguments: Sequence[str], stdin: bytes = b"") -> bytes:

@@ -28,6 +28,7 @@ COMMANDS = {
     "rollback": "Make the last good artifact of a model current again.",
     "bench": "Measure artifacts on a target.",
     "compare": "Compare stored runs: files, folders, or git revisions.",
+    "history": "Find steps in a target's stored runs: when it became slower, and by how much.",
     "gate": "Judge an artifact against a baseline, both measured in turn on a device.",
     "tune": "Find the best artifact of a model for a target, inside limits.",
     "report": "Make a self-contained HTML report of stored runs, and its plots as files.",

@@ -28,12 +28,14 @@ def command(
 ) -> None:  # fmt: skip
     """Make a report of stored RUNs: files, folders or git revisions, the latest of each target, model, recipe, threads.
 
-    One HTML file with the verdicts first, distributions, what the latency buys, latency against time, the environment,
-    and all samples for download. It needs no network. `--plots` writes the same plots as files.
+    One HTML file with the verdicts first, the history where there are enough runs, distributions, what the latency
+    buys, latency against time, the environment, and all samples for download. It needs no network. `--plots` writes
+    the same plots as files.
     """
     from edgekit import plugins
     from edgekit.bench import report
     from edgekit.bench.compare import compare, latest
+    from edgekit.bench.history import histories
     from edgekit.bench.report.theme import to_file
     from edgekit.bench.stored import stored_runs
     from edgekit.files import write_file
@@ -41,14 +43,16 @@ def command(
     if html is None and folder is None:
         raise click.UsageError("Say what to write: --html FILE, --plots FOLDER, or both.")
     plugins.require(("jinja2", "matplotlib"), extra="report", purpose="writing a report")
-    found = list(latest([run for where in runs for run in stored_runs(where)]).values())
+    every = [run for where in runs for run in stored_runs(where)]
+    found = list(latest(every).values())
     compared = compare(stored_runs(against), found, tolerance).comparisons if against else ()
-    drawn = report.plots(found)
+    past = report.told_of(histories(every, tolerance))
+    drawn = [*report.history_plots(past), *report.plots(found)]
     models, targets = sorted({run.model for run in found}), sorted({run.context.target for run in found})
     heading = title or f"{', '.join(models)} on {', '.join(targets)}"
     written = []
     if html is not None:
-        write_file(html, report.page(heading, found, compared, drawn).encode())
+        write_file(html, report.page(heading, found, compared, drawn, past).encode())
         written.append(html)
     for plot in drawn if folder is not None else ():
         assert folder is not None

@@ -53,13 +53,15 @@ def label(run: Run) -> str:
     return f"{run.recipe} ×{run.context.threads} on {run.context.target}"
 
 
-def _figure(height_in: float) -> Figure:
+def figure_of(height_in: float) -> Figure:
+    """An empty figure of the page's width."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def _styled(draw: Callable[[], Plot]) -> Plot:
+def styled(draw: Callable[[], Plot]) -> Plot:
+    """What `draw` makes, in the report's style."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
@@ -73,7 +75,7 @@ def _latencies(run: Run) -> NDArray[np.int64]:
     return np.concatenate([block.samples.unpack() for block in run.blocks])
 
 
-def _unit(highest_ns: float) -> tuple[str, float]:
+def unit_of(highest_ns: float) -> tuple[str, float]:
     """The unit that suits an axis up to a latency, and its ns."""
     for unit, ns in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
         if highest_ns < 1000 * ns:
@@ -85,12 +87,12 @@ def _distributions(model: str, runs: Sequence[Run]) -> Plot:
     def draw() -> Plot:
         import numpy as np
 
-        figure = _figure(0.9 + 0.62 * len(runs))
+        figure = figure_of(0.9 + 0.62 * len(runs))
         axes = figure.subplots()
         samples = [_latencies(run) for run in runs]
         highest = max(float(np.quantile(one, SHOWN)) for one in samples)
         lowest = min(float(one.min()) for one in samples)
-        unit, ns = _unit(highest)
+        unit, ns = unit_of(highest)
         edges = np.linspace(lowest, highest if highest > lowest else lowest + 1, BINS + 1)
         beyond = 0
         for row, (run, one) in enumerate(zip(runs, samples, strict=True)):
@@ -111,14 +113,14 @@ def _distributions(model: str, runs: Sequence[Run]) -> Plot:
         )
         return Plot(f"{model}-latency", f"{model}: latency", says, figure)
 
-    return _styled(draw)
+    return styled(draw)
 
 
 def _pareto(model: str, runs: Sequence[Run]) -> Plot:
     def draw() -> Plot:
-        figure = _figure(3.4)
+        figure = figure_of(3.4)
         axes = figure.subplots()
-        unit, ns = _unit(max(_p50(run) for run in runs))
+        unit, ns = unit_of(max(_p50(run) for run in runs))
         height, ordinate, better = _ordinate(runs)
         largest = max(run.payload_bytes for run in runs)
         for number, run in enumerate(runs):
@@ -139,7 +141,7 @@ def _pareto(model: str, runs: Sequence[Run]) -> Plot:
         )
         return Plot(f"{model}-pareto", f"{model}: what the latency buys", says, figure)
 
-    return _styled(draw)
+    return styled(draw)
 
 
 def _ordinate(runs: Sequence[Run]) -> tuple[Callable[[Run], float], str, int]:
@@ -186,10 +188,10 @@ def _p50(run: Run) -> float:
 def _over_time(model: str, runs: Sequence[Run]) -> Plot:
     def draw() -> Plot:
         hot = any(_temperatures(run) for run in runs)
-        figure = _figure(2.6 + (1.2 if hot else 0))
+        figure = figure_of(2.6 + (1.2 if hot else 0))
         made = figure.subplots(2 if hot else 1, sharex=True, height_ratios=[2, 1] if hot else [1], squeeze=False)
         latency = made[0][0]
-        unit, ns = _unit(max(_p50(run) for run in runs))
+        unit, ns = unit_of(max(_p50(run) for run in runs))
         for number, run in enumerate(runs):
             _draw_blocks(latency, run, ns, series(number))
             if hot:
@@ -207,7 +209,7 @@ def _over_time(model: str, runs: Sequence[Run]) -> Plot:
         )
         return Plot(f"{model}-time", f"{model}: latency against time", says, figure)
 
-    return _styled(draw)
+    return styled(draw)
 
 
 def _draw_blocks(axes: Axes, run: Run, ns: float, colour: str) -> None:

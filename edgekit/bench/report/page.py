@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgekit.bench.compare import Comparison
+    from edgekit.bench.history import Series
     from edgekit.bench.report.figures import Plot
     from edgekit.bench.run import Run
     from edgekit.bench.statistics import Percentile
@@ -26,9 +27,14 @@ OUTCOMES = {
     "inconclusive": "not settled by what was measured",
     "incomparable": "not measured alike",
 }
+MARKS = {"regressed": "regressed", "improved": "improved", "shifted": "inconclusive", "steady": "equivalent"}
+"""How a history's outcome is coloured: as the verdict that is nearest to it."""
 
 
-def page(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plots: Sequence[Plot]) -> str:
+def page(
+    title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plots: Sequence[Plot],
+    histories: Sequence[Series] = (),
+) -> str:  # fmt: skip
     """The page as one HTML document.
 
     Args:
@@ -36,6 +42,7 @@ def page(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plo
         runs: a row each; their raw samples are inside, for download.
         comparisons: verdicts, shown first; empty for none.
         plots: of the runs.
+        histories: a row each, before the runs; empty for none.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -49,7 +56,9 @@ def page(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plo
         title=title,
         runs=runs,
         comparisons=comparisons,
-        headline=headline(runs, comparisons),
+        histories=histories,
+        marks=MARKS,
+        headline=headline(runs, comparisons, histories),
         plots=[{"title": p.title, "says": p.says, "svg": to_svg(p.figure, f"{p.title}. {p.says}")} for p in plots],
         outcomes=OUTCOMES,
         environment=environment_rows(runs),
@@ -59,7 +68,9 @@ def page(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plo
     )
 
 
-def headline(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> tuple[str, str]:
+def headline(
+    runs: Sequence[Run], comparisons: Sequence[Comparison], histories: Sequence[Series] = ()
+) -> tuple[str, str]:
     """The verdict on everything: its outcome, and a sentence."""
     if comparisons:
         outcomes = [comparison.verdict.outcome for comparison in comparisons]
@@ -67,6 +78,9 @@ def headline(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> tuple[st
             if outcome in outcomes:
                 return outcome, f"{outcomes.count(outcome)} of {len(outcomes)} {outcome}: {OUTCOMES[outcome]}."
         return "equivalent", f"All {len(outcomes)} equivalent: {OUTCOMES['equivalent']}."
+    slower = sum(series.outcome == "regressed" for series in histories)
+    if slower:
+        return "regressed", f"{slower} of {len(histories)} series of runs became slower, beyond the tolerance."
     restless = sum(not run.steady for run in runs)
     if restless:
         return "inconclusive", f"{restless} of {len(runs)} runs never settled; they are no ground for a verdict."
