@@ -98,6 +98,10 @@ class StorageError(EdgeKitError):
     """The host cannot write: disk full, read-only, no permission."""
 
 
+class ReleaseError(EdgeKitError):
+    """A release repository, a key or a signature is not what it should be."""
+
+
 class TargetError(EdgeKitError):
     """A target file is missing, or has a wrong key or type (the line is named)."""
 

@@ -32,10 +32,11 @@ def is_whole(root: str, artifact_id: str) -> bool:
     if found is None:
         return False
     folder = os.path.join(root, "store", artifact_id)
-    return all(_sha256(os.path.join(folder, entry["path"])) == entry["sha256"] for entry in found["files"])
+    return all(sha256(os.path.join(folder, entry["path"])) == entry["sha256"] for entry in found["files"])
 
 
-def _sha256(path: str) -> str | None:
+def sha256(path: str) -> str | None:
+    """A file's sha256 in hex, or None if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:

@@ -1,0 +1,23 @@
+"""Signed releases: a repository of artifacts with The Update Framework's roles, as static files (docs/releases.md).
+
+    REPO/metadata/      the roles' signed metadata: root, targets, one a channel, snapshot, timestamp
+    REPO/targets/       release documents: CHANNEL/HASH.MODEL.json
+    REPO/objects/       the artifacts' files, by sha256
+    REPO/staged/        what waits for signatures; not for the web server
+
+What is to change is staged, signed by as many keys as its role asks for, wherever those keys are, and then published:
+new files first, the timestamp last, so a client sees all of it or nothing. Clients are `edgekit.deploy.on_device.pull`
+on the device, and the host, which pushes what was released over SSH and ADB by the same signatures.
+
+    keys.py         keys as files
+    repository.py   the repository: create, stage, sign, publish, renew
+    changes.py      what is staged: a release, a promotion, another key
+"""
+
+from edgekit.deploy.releases.keys import Key, PublicKey, generate_key, read_key, read_public_key
+from edgekit.deploy.releases.repository import Repository, Roles, create_repository, open_repository
+
+__all__ = [
+    "Key", "PublicKey", "Repository", "Roles", "create_repository", "generate_key", "open_repository", "read_key",
+    "read_public_key",
+]  # fmt: skip
