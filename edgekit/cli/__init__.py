@@ -26,6 +26,7 @@ COMMANDS = {
     "deploy": "Put an artifact on a target and make it the current one.",
     "status": "Show which artifacts a target has.",
     "rollback": "Make the last good artifact of a model current again.",
+    "release": "Release artifacts signed, to channels that devices follow.",
     "bench": "Measure artifacts on a target.",
     "compare": "Compare stored runs: files, folders, or git revisions.",
     "history": "Find steps in a target's stored runs: when it became slower, and by how much.",

@@ -83,3 +83,23 @@ mv -f "$1/bin/.new" "$1/bin/$3"
 """
 )
 """$1 root, $2 a file of the folder `runner`, $3 the name in the folder `bin` that becomes a link to it."""
+
+FOLLOW = (
+    HEAD
+    + r"""
+mkdir -p -- "$1/releases" && cd -- "$1/releases" || exit 1
+rm -rf -- ./.new && mkdir -- ./.new ./.new/metadata && cat > ./.new/all || exit 1
+head -c "$2" < ./.new/all > ./.new/metadata/root.json || exit 1
+tail -c "+$(($2 + 1))" < ./.new/all > ./.new/config.json || exit 1
+rm -f -- ./.new/all
+sync -- ./.new/metadata/root.json ./.new/config.json 2>/dev/null || sync
+rm -f -- ./config.json
+rm -rf -- ./metadata
+mv -- ./.new/metadata ./metadata && mv -- ./.new/config.json ./config.json || exit 1
+rmdir -- ./.new
+"""
+)
+"""$1 root, $2 bytes. Standard input is the root metadata, of so many bytes, and then the config that `pull` reads.
+
+The config comes last: in between, a device follows nothing, and keeps what it has.
+"""

@@ -5,6 +5,7 @@
     python3 edgekit-device.pyz healthy MODEL          the start went well
     python3 edgekit-device.pyz failed MODEL WHY       reports a failure; prints the file to load now
     python3 edgekit-device.pyz rollback MODEL         makes the previous artifact current
+    python3 edgekit-device.pyz pull MODEL             makes what the followed channel has of a model current
     python3 edgekit-device.pyz status [MODEL]         one JSON document
 
 `start` marks the process that called this program. Exit status: 0 done; 1 an error, told in one line; 2 wrong usage; 4
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import links, record, whole
 from .links import StoreError
 from .model import MAX_FAILURES, WITHIN_S, Model, NoModelError, default_root, roll_back
+from .pull import pull
 
 if TYPE_CHECKING:
     from typing import Dict, Sequence
@@ -34,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
         if arguments.do == "status":
             names = [arguments.model] if arguments.model else links.models(root)
             print(json.dumps({"root": root, "models": [_status(root, name) for name in names]}, indent=2))
+        elif arguments.do == "pull":
+            print(json.dumps(pull(root, arguments.model)._asdict()))
         elif arguments.do == "rollback":
             print(roll_back(root, arguments.model).current)
         else:
@@ -92,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--within-s", type=float, default=WITHIN_S, help="[default: %(default)s]")
         if name == "failed":
             command.add_argument("why")
+    command = commands.add_parser("pull", help="make what the followed channel has of a model current")
+    command.add_argument("model")
     status = commands.add_parser("status", help="what is here, as JSON")
     status.add_argument("model", nargs="?")
     return parser

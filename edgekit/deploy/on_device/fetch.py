@@ -120,6 +120,8 @@ class _Job:
                         self.downloaded += len(piece)
                     file.flush()
                     os.fsync(file.fileno())
+                if os.path.getsize(part) < size:
+                    raise web.DownloadError("the download of %s ended too early; the next goes on there." % sha256[:12])
             if whole.sha256(part) == sha256:
                 os.replace(part, path)
                 return

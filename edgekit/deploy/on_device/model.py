@@ -38,7 +38,7 @@ def default_root() -> str:
         return os.path.abspath(named)
     folder = os.path.dirname(os.path.abspath(sys.modules[__package__].__file__ or ""))
     while folder != os.path.dirname(folder):
-        if os.path.isdir(os.path.join(folder, "store")) and os.path.isdir(os.path.join(folder, "models")):
+        if os.path.exists(os.path.join(folder, "bin", "edgekit-device.pyz")):
             return folder
         folder = os.path.dirname(folder)
     return os.path.expanduser("~/.edgekit")

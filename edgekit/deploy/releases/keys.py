@@ -67,7 +67,6 @@ def generate_key(path: Path, passphrase: bytes | None) -> PublicKey:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
     public = _public(path.stem, _signer(private).public_key)
-    public.tuf.unrecognized_fields[NAME_FIELD] = path.stem
     with writing(path.with_suffix(_PUBLIC)):
         path.with_suffix(_PUBLIC).write_text(json.dumps(public.tuf.to_dict() | {"keyid": public.id}, indent=2) + "\n")
     return public
@@ -120,7 +119,8 @@ def read_public_key(path: Path) -> PublicKey:
 
 
 def _public(name: str, key: TufKey) -> PublicKey:
-    return PublicKey(name, key.keyid, key)
+    named = key.unrecognized_fields.setdefault(NAME_FIELD, name)
+    return PublicKey(str(named), key.keyid, key)
 
 
 def _signer(private: Any) -> CryptoSigner:

@@ -143,12 +143,23 @@ class Repository:
             yield
 
     def published(self, role: str) -> Metadata[Any] | None:
-        """A role's newest published metadata."""
+        """A role's metadata as clients see it: the timestamp says which snapshot, and the snapshot which of the others.
+
+        Files of a publication that was interrupted lie beside it, and nobody sees them; a root is seen when it is
+        there.
+        """
         folder = self.path / "metadata"
-        if role == "timestamp":
-            return _read(folder / "timestamp.json")
-        versions = [int(v) for f in folder.glob(f"*.{role}.json") if (v := f.name.partition(".")[0]).isdigit()]
-        return _read(folder / f"{max(versions)}.{role}.json") if versions else None
+        if role == "root":
+            versions = [int(v) for f in folder.glob("*.root.json") if (v := f.name.partition(".")[0]).isdigit()]
+            return _read(folder / f"{max(versions)}.root.json") if versions else None
+        timestamp = _read(folder / "timestamp.json")
+        if timestamp is None or role == "timestamp":
+            return timestamp
+        snapshot = _read(folder / f"{timestamp.signed.snapshot_meta.version}.snapshot.json")
+        if snapshot is None or role == "snapshot":
+            return snapshot
+        meta = snapshot.signed.meta.get(f"{role}.json")
+        return _read(folder / f"{meta.version}.{role}.json") if meta else None
 
     def staged(self, role: str) -> Metadata[Any] | None:
         """A role's staged metadata."""
