@@ -14,10 +14,15 @@ from edgekit.cli.output import json_option
 from edgekit.dimensions import dimensions, told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress
+
     from edgekit.artifact import Artifact
     from edgekit.bench import Run
     from edgekit.bench.statistics import Percentile
     from edgekit.devices import Target
+    from edgekit.errors import EdgeKitError
 
 _STAGES = {
     "hello": "runner started",
@@ -31,7 +36,9 @@ _STAGES = {
 
 @click.command("bench")
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT...")
-@click.option("--on", "target", required=True, metavar="TARGET", help="A name in the targets folder, or a .toml file.")
+@click.option("--on", "selectors", required=True, multiple=True, metavar="TARGET",
+              help="A name in the targets folder, a .toml file, or label=LABEL for all that carry it. Give it several "
+              "times: devices are measured in parallel.")  # fmt: skip
 @click.option(
     "--threads", callback=thread_counts, metavar="N[,N...]", help="Threads of the runtime.  [default: the target's]"
 )
@@ -57,7 +64,7 @@ _STAGES = {
 def command(
     ctx: click.Context,
     artifacts: tuple[Path, ...],
-    target: str,
+    selectors: tuple[str, ...],
     threads: tuple[int, ...] | None,
     blocks: int | None,
     aa_gates: int | None,
@@ -71,28 +78,72 @@ def command(
     """Measure one or more ARTIFACTs on a target: latency, memory, size.
 
     Before anything is timed the device answers the artifact's golden inputs; a wrong answer is a failed run. One that
-    fails does not stop the others, unless the device itself is lost.
+    fails does not stop the others, unless the device itself is lost. Of several devices none stops the others, and one
+    that is away is exit status 4.
     """
     from edgekit.artifact import open_artifact
-    from edgekit.bench import bench, write_run
-    from edgekit.devices import connect, load_target
-    from edgekit.errors import EdgeKitError, RunnerError, RuntimeMissingError, WrongAnswerError
+    from edgekit.devices import select_targets
+    from edgekit.devices.target import is_label
 
     found = [open_artifact(path) for path in artifacts]
-    device_target = with_runner(load_target(target, folder), runner)
+    targets = [with_runner(target, runner) for target in select_targets(selectors, folder)]
+    if len(selectors) > 1 or is_label(selectors[0]):
+        if aa_gates is not None:
+            raise click.UsageError("--aa takes one target.")
+        from edgekit.cli.benches import bench_all
+
+        ctx.exit(bench_all(targets, found, threads, blocks or 3, out, wait_s, as_json=as_json))
+    (device_target,) = targets
     counts = threads or (device_target.bench.threads,)
     if aa_gates is not None:
         _aa_tests(device_target, found, counts, aa_gates, blocks or 10, out, wait_s, as_json=as_json)
         return
-    blocks = blocks or 3
+    with output.stage_progress() as progress:
+        runs, failed = measure_on(device_target, found, counts, blocks or 3, out, wait_s, progress)
+    if len(failed) == 1 and not runs:
+        raise failed[0]
+    if as_json:
+        kept = [{"file": str(path), "run": run} for _, run, path in runs]
+        output.print_json("bench", runs=kept, errors=[failure.as_dict() for failure in failed])
+    else:
+        if runs:
+            print_runs(device_target.name, runs)
+        for failure in failed:
+            output.print_error(failure, as_json=False)
+    if failed:
+        ctx.exit(min(failure.exit_status for failure in failed))
+
+
+def measure_on(
+    target: Target, artifacts: list[Artifact], threads: tuple[int, ...], blocks: int, out: Path, wait_s: float,
+    progress: Progress, *, named: bool = False, go_on: Callable[[], None] = lambda: None,
+) -> tuple[list[tuple[Artifact, Run, Path]], list[EdgeKitError]]:  # fmt: skip
+    """Every artifact with every thread count on one target: runs with their files, and what failed.
+
+    Args:
+        target, artifacts, threads, blocks, wait_s: what is measured, where.
+        out: runs are kept below it as they are made.
+        progress: shows a line for each.
+        named: with the target's name in that line.
+        go_on: called at every event of the runner; what it raises ends the measurement.
+
+    Raises:
+        UnreachableDeviceError, DeviceBusyError, ConnectionLostError, ...: the device itself is not there.
+    """
+    from edgekit.bench import bench, write_run
+    from edgekit.devices import connect
+    from edgekit.errors import RunnerError, RuntimeMissingError, WrongAnswerError
+
     runs: list[tuple[Artifact, Run, Path]] = []
     failed: list[EdgeKitError] = []
-    with connect(device_target) as device, locked(device, "bench", wait_s), output.stage_progress() as progress:
-        for artifact in found:
-            for count in counts:
-                task = progress.add_task(f"{artifact.title} ×{count}", total=1, stage="pushing")
+    with connect(target) as device, locked(device, "bench", wait_s):
+        for artifact in artifacts:
+            for count in threads:
+                title = f"{target.name}: {artifact.title}" if named else artifact.title
+                task = progress.add_task(f"{title} ×{count}", total=1, stage="pushing")
 
                 def on_event(block: int, event: dict[str, Any], task: Any = task) -> None:
+                    go_on()
                     if event["event"] in _STAGES:
                         progress.update(task, stage=f"block {block + 1} of {blocks}: {_STAGES[event['event']]}")
 
@@ -104,18 +155,7 @@ def command(
                     continue
                 runs.append((artifact, run, write_run(run, out)))
                 progress.update(task, completed=1, stage="done")
-    if len(failed) == 1 and not runs:
-        raise failed[0]
-    if as_json:
-        kept = [{"file": str(path), "run": run} for _, run, path in runs]
-        output.print_json("bench", runs=kept, errors=[failure.as_dict() for failure in failed])
-    else:
-        if runs:
-            _print(device_target.name, runs)
-        for failure in failed:
-            output.print_error(failure, as_json=False)
-    if failed:
-        ctx.exit(min(failure.exit_status for failure in failed))
+    return runs, failed
 
 
 def _aa_tests(
@@ -149,7 +189,8 @@ def _percentile(found: Percentile) -> str:
     return "–" if found.bound_ns is None else f"≤ {output.duration(found.bound_ns)}"
 
 
-def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
+def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: bool = False) -> None:
+    """A row a run, and what to know of the device; `titled` names the target where the table is piped as well."""
     rows = []
     for artifact, run, _ in runs:
         summary, accuracy = run.summary, artifact.manifest.accuracy
@@ -175,7 +216,7 @@ def _print(target: str, runs: list[tuple[Artifact, Run, Path]]) -> None:
                "answers", "state"]  # fmt: skip
     context, facts = runs[0][1].context, runs[0][1].blocks[0].before.values
     lesser = "MAD|first|n|threads|init|memory|p99|metric"
-    output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]), droppable=lesser)
+    output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]), droppable=lesser, titled=titled)
     out = output.console()
     machine = facts.get("cpu_model") or facts.get("machine") or "a machine that does not tell"
     system = facts.get("os") or facts.get("kernel") or "a system that does not tell"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from edgekit.cli import output
+from edgekit.cli.sparkline import reach
 from edgekit.errors import EXIT_FAILED_CHECK, EXIT_INCONCLUSIVE
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ def print_comparisons(title: str, comparisons: Sequence[Comparison]) -> None:
             output.duration(c.candidate_ns),
             change(c.verdict),
             interval(c.verdict),
+            reach(c.verdict),
             "–" if c.verdict.detectable is None else f"{c.verdict.detectable:.1%}",
             str(c.verdict.blocks),
             Text(c.verdict.outcome, _STYLES[c.verdict.outcome]),
         ]
         for c in comparisons
     ]
-    columns = ["artifact", "on", "baseline", "candidate", "change", "interval", "detectable", "blocks", "verdict"]
-    output.print_table(title, columns, rows, right="|".join(columns[2:8]), droppable="detectable|blocks|on")
+    columns = ["artifact", "on", "baseline", "candidate", "change", "interval", "", "detectable", "blocks", "verdict"]
+    right = "baseline|candidate|change|interval|detectable|blocks"
+    output.print_table(title, columns, rows, right=right, droppable="detectable|blocks|on")
     out = output.console()
     for c in comparisons:
         if c.verdict.because:

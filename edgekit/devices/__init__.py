@@ -22,7 +22,7 @@ Nothing here knows of statistics. A transport knows of nothing but bytes and com
 
 from edgekit.devices.device import Device, connect
 from edgekit.devices.process import Completed, LineStream
-from edgekit.devices.target import BenchSettings, SshSettings, Target, list_targets, load_target
+from edgekit.devices.target import BenchSettings, SshSettings, Target, list_targets, load_target, select_targets
 
 __all__ = [
     "BenchSettings",
@@ -34,4 +34,5 @@ __all__ = [
     "connect",
     "list_targets",
     "load_target",
+    "select_targets",
 ]

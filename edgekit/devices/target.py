@@ -11,11 +11,14 @@ import difflib
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from edgekit.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -110,6 +113,42 @@ def load_target(name_or_path: str, folder: Path = Path("targets")) -> Target:
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"The target file {path} cannot be read: {error}.", remedy="Check the path.") from error
     return _resolve_paths(_parse(text, path), path.parent)
+
+
+def select_targets(selectors: Sequence[str], folder: Path = Path("targets")) -> list[Target]:
+    """The targets that are meant: each a name, a file, or `label=LABEL` for all of the folder that carry the label.
+
+    Raises:
+        TargetError: one is not known or its file is no target; no target carries the label; or two have one name.
+    """
+    found: dict[str, Target] = {}
+    for selector in selectors:
+        for target in _labelled(selector, folder) if is_label(selector) else [load_target(selector, folder)]:
+            if found.setdefault(target.name, target) != target:
+                raise TargetError(
+                    f"Two of these targets are named {target.name!r}.",
+                    remedy="Their results would be mixed up: set `name` in one of the files.",
+                )
+    return list(found.values())
+
+
+def is_label(selector: str) -> bool:
+    """Whether a selector asks for targets by their label."""
+    return selector.startswith("label=")
+
+
+def _labelled(selector: str, folder: Path) -> list[Target]:
+    label = selector.removeprefix("label=")
+    every = [load_target(str(path)) for path in list_targets(folder)]
+    found = [target for target in every if label in target.labels]
+    if not found:
+        known = sorted({label for target in every for label in target.labels})
+        others = f"the labels there are {', '.join(known)}" if known else "none has any"
+        raise TargetError(
+            f"No target in {folder}/ has the label {label!r}; {others}.",
+            remedy='Write labels = ["ci"] in the files of those that are meant.',
+        )
+    return found
 
 
 def _unknown(name: str, folder: Path) -> TargetError:
