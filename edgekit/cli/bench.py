@@ -11,6 +11,7 @@ from rich.text import Text
 from edgekit.cli import output
 from edgekit.cli.options import locked, runner_option, targets_option, thread_counts, wait_option, with_runner
 from edgekit.cli.output import json_option
+from edgekit.cli.sparkline import distribution
 from edgekit.dimensions import dimensions, told
 
 if TYPE_CHECKING:
@@ -209,13 +210,14 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
             output.duration(max(block.init_ns for block in run.blocks)),
             output.duration(max(block.first_ns for block in run.blocks)),
             output.size(max(memory)) if memory else "–",
+            distribution(run),
             Text(f"same, {golden}", "green"),
             Text("steady", "green") if run.steady else Text("unsteady", "yellow"),
         ])  # fmt: skip
     columns = ["artifact", "threads", "size", "metric", "p50", "p90", "p99", "MAD", "n", "init", "first", "memory",
-               "answers", "state"]  # fmt: skip
+               "distribution", "answers", "state"]  # fmt: skip
     context, facts = runs[0][1].context, runs[0][1].blocks[0].before.values
-    lesser = "MAD|first|n|threads|init|memory|p99|metric"
+    lesser = "MAD|first|n|threads|init|distribution|memory|p99|metric"
     output.print_table(f"on {target}", columns, rows, right="|".join(columns[1:12]), droppable=lesser, titled=titled)
     out = output.console()
     machine = facts.get("cpu_model") or facts.get("machine") or "a machine that does not tell"

@@ -48,7 +48,7 @@ def distribution(run: Run, width: int = 14) -> str:
 
 
 def reach(verdict: Verdict, width: int = 17) -> str:
-    """Where the interval of a ratio lies: ┊ the edges of the tolerance, │ no change, ● the ratio.
+    """Where the interval of a ratio lies: ─ the interval, ● the ratio, │ no change, ┊ the edges of the tolerance.
 
     The picture shows three tolerances to each side; what lies beyond is drawn at its end as an arrow.
     """
@@ -72,6 +72,12 @@ def reach(verdict: Verdict, width: int = 17) -> str:
     if high >= width:
         cells[-1] = "▸"
     return "".join(cells)
+
+
+def reach_axis(verdict: Verdict, width: int = 17) -> str:
+    """The heading of a column of `reach`: the changes that its two ends stand for."""
+    end = f"{3 * verdict.tolerance:.0%}".replace("%", " %")
+    return f"-{end}".ljust(width - len(end) - 1) + f"+{end}"
 
 
 def _bar(share: float) -> str:

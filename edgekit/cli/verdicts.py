@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.sparkline import reach
+from edgekit.cli.sparkline import reach, reach_axis
 from edgekit.errors import EXIT_FAILED_CHECK, EXIT_INCONCLUSIVE
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def print_comparisons(title: str, comparisons: Sequence[Comparison]) -> None:
         ]
         for c in comparisons
     ]
-    columns = ["artifact", "on", "baseline", "candidate", "change", "interval", "", "detectable", "blocks", "verdict"]
+    axis = reach_axis(comparisons[0].verdict) if comparisons else "picture"
+    columns = ["artifact", "on", "baseline", "candidate", "change", "interval", axis, "detectable", "blocks", "verdict"]
     right = "baseline|candidate|change|interval|detectable|blocks"
-    output.print_table(title, columns, rows, right=right, droppable="detectable|blocks|on")
+    output.print_table(title, columns, rows, right=right, droppable=f"detectable|blocks|{axis}|on")
     out = output.console()
     for c in comparisons:
         if c.verdict.because:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.device
 
 @pytest.fixture
 def folder(sshd: ThrowawaySshd, tmp_path: Path) -> Path:
-    """Two targets that answer (this machine, by two ways), one that is away, one to be locked, one without the label."""
+    """Targets: this machine by two ways, one that is away, one to be locked, and one without the label."""
     targets = tmp_path / "targets"
     targets.mkdir()
     bench = "[bench]\nmin_s = 0.05\nmax_warmup_s = 1.0\n"
