@@ -136,7 +136,15 @@ class CollectorApp:
                 return
 
     async def _windows(self, receive: Receive) -> Answer:
-        signed = await self._signed(receive, envelope.WINDOWS)
+        return await self.take(await http.read_body(receive, self._max_upload_bytes))
+
+    async def take(self, body: bytes) -> Answer:
+        """The answer to an upload of windows, once what is in it is durable.
+
+        Raises:
+            StoreUnavailableError: the device's key cannot be looked up.
+        """
+        signed = await self._signed(body, envelope.WINDOWS)
         if isinstance(signed, Answer):
             return signed
         began = time.perf_counter()
@@ -160,9 +168,8 @@ class CollectorApp:
             return UNAUTHORISED
         return BUSY_ANSWER if outcome is BUSY else error_answer(429, outcome.reason, retry_after_s=3600)
 
-    async def _signed(self, receive: Receive, kind: int) -> Upload | Answer:
+    async def _signed(self, body: bytes, kind: int) -> Upload | Answer:
         """An upload whose signature is good, or the answer to one whose is not."""
-        body = await http.read_body(receive, self._max_upload_bytes)
         received_ns = time.time_ns()
         try:
             parsed = envelope.parse(body)
@@ -188,7 +195,8 @@ class CollectorApp:
         return entry
 
     async def _reference(self, receive: Receive) -> Answer:
-        signed = await self._signed(receive, envelope.REFERENCE)
+        body = await http.read_body(receive, self._max_upload_bytes)
+        signed = await self._signed(body, envelope.REFERENCE)
         if isinstance(signed, Answer):
             return signed
         return await asyncio.to_thread(self._take_reference, signed.envelope)

@@ -242,7 +242,9 @@ class Ingest:
         for cell in sorted(cells):
             name, chosen = cells[cell]
             rows, moments = batch.rows[name]
-            add_to_rollup(cursor, cell, rows[chosen].sum(axis=0), layouts.merge_moments(moments[chosen]))
+            if len(chosen) < len(rows):
+                rows, moments = rows[chosen], moments[chosen]
+            add_to_rollup(cursor, cell, rows.sum(axis=0), layouts.merge_moments(moments))
         by_stream = Counter(cell.stream for _, cell, _ in fresh)
         counted = [(count, stream) for stream, count in sorted(by_stream.items())]
         cursor.each("UPDATE streams SET windows = windows + ? WHERE stream = ?", counted)

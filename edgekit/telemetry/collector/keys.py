@@ -153,12 +153,13 @@ class Keys:
             AccessError: the token is wrong, used up or out of date.
             TelemetryError: the device's name is none.
         """
+        name = device or f"device-{secrets.token_hex(6)}"
+        check_name(name)
         with self._database.write() as cursor:
             now = int(time.time())
             rows = cursor.locked("SELECT cohort, uses_left, expires_s FROM tokens WHERE digest = ?", (_digest(token),))
             if not rows or rows[0][1] < 1 or rows[0][2] < now:
                 raise AccessError("The token is wrong, used up or out of date.", remedy="Ask for a new one.")
-            name = device or f"device-{secrets.token_hex(6)}"
             if self._active_keys(cursor, name):
                 return None
             cursor.run("UPDATE tokens SET uses_left = uses_left - 1 WHERE digest = ?", (_digest(token),))
@@ -170,11 +171,11 @@ class Keys:
         Raises:
             TelemetryError: the device's name is none.
         """
+        check_name(device)
         with self._database.write() as cursor:
             return self._issue(cursor, device, cohort, int(time.time()))
 
     def _issue(self, cursor: Cursor, device: str, cohort: str | None, now: int) -> IssuedKey:
-        check_name(device)
         cursor.run(
             "INSERT INTO devices (device, cohort, enrolled_s) VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE"
             " SET enrolled_s = COALESCE(devices.enrolled_s, excluded.enrolled_s)",

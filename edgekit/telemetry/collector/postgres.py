@@ -6,6 +6,7 @@ Every thread has a connection. One that broke is thrown away, and the next trans
 
 from __future__ import annotations
 
+import select
 import threading
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -100,16 +101,32 @@ class Postgres:
     @contextmanager
     def _transaction(self, begin: str = "") -> Iterator[_Cursor]:
         connection = self._connection()
+        if not self._answers(connection):  # the server was restarted since; nothing was asked of it yet
+            connection = self._connection()
         try:
             with connection.transaction(), connection.cursor() as cursor:
                 if begin:
                     cursor.execute(begin.encode())
                 yield _Cursor(cursor)
         except (self._psycopg.OperationalError, self._psycopg.InterfaceError, self._psycopg.InternalError) as error:
-            with suppress(Exception):  # it is broken; closing it may fail in any way
-                connection.close()
-            self._local.connection = None
+            self._forget(connection)
             raise self._unavailable(error) from error
+
+    def _answers(self, connection: psycopg.Connection[Row]) -> bool:
+        """Whether the server has not hung up; looks at the socket only. If it has, the connection is forgotten."""
+        if not select.select([connection.fileno()], [], [], 0)[0]:
+            return True
+        try:
+            connection.execute("SELECT 1")
+        except self._psycopg.Error:
+            self._forget(connection)
+            return False
+        return True
+
+    def _forget(self, connection: psycopg.Connection[Row]) -> None:
+        with suppress(Exception):  # it is broken; closing it may fail in any way
+            connection.close()
+        self._local.connection = None
 
     def _connection(self) -> psycopg.Connection[Row]:
         connection: psycopg.Connection[Row] | None = getattr(self._local, "connection", None)

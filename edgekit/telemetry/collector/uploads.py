@@ -230,7 +230,8 @@ class FrameReader:
             at += 1
             vectors.append(layout.vector(window)[None])
             moments.append(layout.moments(window)[None])
-        batch.rows[name] = (np.concatenate(vectors), np.concatenate(moments))
+        only = len(vectors) == 1
+        batch.rows[name] = (vectors[0], moments[0]) if only else (np.concatenate(vectors), np.concatenate(moments))
 
     def _second_look(
         self,
