@@ -10,6 +10,8 @@ COMMANDS = {
     "serve": "Run the collector: take in what devices report.",
     "register": "Tell the collector what a model's windows are counted over.",
     "keys": "Say which devices may report: tokens, keys, revocation.",
+    "reference": "Make a drift reference from recorded data.",
+    "check": "Tell whether what a model sees has drifted, what moved, and since when.",
 }
 """Help by name: a command is a line here and `edgekit/cli/telemetry_NAME.py` with its `command`."""
 

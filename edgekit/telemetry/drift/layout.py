@@ -1,0 +1,134 @@
+"""Layout: all features of a reference as flat arrays, so that one pass of NumPy judges all of them.
+
+The cells of all features lie one after another, feature f from `starts[f]` to `starts[f] + sizes[f]`. Shares of a
+feature sum to 1 in the reference and in the window, so one cumulative sum over all of them is the cumulative sum of
+each. Made once for a reference, and used for every window of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.telemetry.reporter.distance import ALPHA
+from edgekit.telemetry.reporter.reference import NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.telemetry.reporter.reference import Feature
+
+GROUPS = 16
+"""D1, PSI and JS compare this many parts of equal mass: over all cells they would mostly measure chance."""
+
+
+class Layout:
+    """Features, one after another.
+
+    Attributes:
+        features: in the order of all arrays.
+        starts, sizes: `(F,)`, where the cells of a feature begin, and how many they are.
+        feature_of: `(C,)`, the feature of each cell.
+        n: `(F,)` float, the reference's values.
+        shares: `(C,)`, the reference's shares; 0 where a feature has no counts.
+        numbers: `(F,)` bool, whether a feature is a number.
+        group_of: `(C,)`, the group of each cell, counted over all features; `feature_of_group`: `(G,)`.
+        group_shares: `(G,)`, the reference's shares of the groups.
+        left, right, widths, feature_of_interval: for each interval between two edges of a number the cells that end at
+            either, its width, and its feature.
+        sd: `(F,)`, the reference's standard deviation; NaN for a category.
+        first, last: `(F,)`, the outermost edges; NaN where there are none.
+    """
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.features = tuple(features)
+        self.sizes = np.array([feature.size for feature in features], dtype=np.intp)
+        self.starts = np.concatenate(([0], np.cumsum(self.sizes)[:-1])).astype(np.intp)
+        self.feature_of = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        cells = np.array([count for feature in features for count in feature.cells], dtype=float)
+        self.n = np.bincount(self.feature_of, cells, minlength=len(self.sizes))
+        self.shares = cells / np.maximum(self.n, 1)[self.feature_of]
+        self.numbers = np.array([feature.kind == NUMBER for feature in features], dtype=bool)
+        self.sd = np.array([_sd(feature) for feature in features], dtype=float)
+        ends = [(f.edges[0], f.edges[-1]) if f.edges else (math.nan, math.nan) for f in features]
+        self.first, self.last = np.array(ends, dtype=float).reshape(-1, 2).T
+        self._group()
+        self._intervals()
+        self._floors()
+
+    def _group(self) -> None:
+        """Numbers in groups of equal mass of the reference, in order; each category by itself."""
+        cumulative = np.cumsum(self.shares) - self.feature_of.astype(float)  # each feature before it sums to 1
+        empty = np.concatenate(([0], np.cumsum(self.n == 0)[:-1]))[self.feature_of]
+        middle = np.clip(cumulative + empty - self.shares / 2, 0, 1 - 1e-9)
+        within = np.arange(len(self.shares)) - self.starts[self.feature_of]
+        part = np.where(self.numbers[self.feature_of], np.floor(middle * GROUPS).astype(np.intp), within)
+        new = np.ones(len(part), dtype=bool)
+        new[1:] = (part[1:] != part[:-1]) | (self.feature_of[1:] != self.feature_of[:-1])
+        self.group_of = np.cumsum(new) - 1
+        self.feature_of_group = self.feature_of[new]
+        self.group_shares = np.bincount(self.group_of, self.shares)
+
+    def _intervals(self) -> None:
+        left, widths, owner = [], [], []
+        for index, feature in enumerate(self.features):
+            if len(feature.edges) > 1:
+                left.append(self.starts[index] + np.arange(len(feature.edges) - 1))
+                widths.append(np.diff(feature.edges))
+                owner.append(np.full(len(feature.edges) - 1, index))
+        self.left = np.concatenate(left) if left else np.zeros(0, dtype=np.intp)
+        self.right = self.left + 1
+        self.widths = np.concatenate(widths) if widths else np.zeros(0)
+        self.feature_of_interval = np.concatenate(owner) if owner else np.zeros(0, dtype=np.intp)
+
+    def _floors(self) -> None:
+        longest = max((len(feature.floors) for feature in self.features), default=0)
+        self._sizes = np.full((len(self.features), longest + 1), np.inf)
+        self._floor = np.zeros((len(self.features), longest + 1))
+        for row, feature in enumerate(self.features):
+            for column, (n, floor) in enumerate(feature.floors):
+                self._sizes[row, column], self._floor[row, column] = n, floor
+
+    def calibrated_floors(self, n: np.ndarray) -> np.ndarray:
+        """The reference's own noise floors for `(F,)` values: `distance.calibrated_floor` of each feature."""
+        at = np.maximum((self._sizes <= n[:, None]).sum(axis=1) - 1, 0)
+        rows = np.arange(len(at))
+        sizes, floors = self._sizes[rows, at], self._floor[rows, at]
+        below = np.isfinite(sizes) & (n < sizes)
+        grown = floors * np.sqrt(np.where(below, sizes, 1) / np.maximum(n, 1))
+        return np.where(n > 0, np.minimum(1.0, np.where(below, grown, floors)), 0.0)
+
+    def sampling_floors(self, n: np.ndarray) -> np.ndarray:
+        """What independent draws can give: `distance.sampling_floor` of each feature."""
+        unit = math.sqrt(-math.log(ALPHA / 2) / 2)
+        with np.errstate(divide="ignore"):
+            found = unit * np.sqrt(1 / n + 1 / self.n)
+        return np.where((n > 0) & (self.n > 0), np.minimum(1.0, found), 1.0)
+
+    def thresholds(self, n: np.ndarray, theta: float) -> np.ndarray:
+        """The distance above which a window of `(F,)` values has drifted: `distance.threshold_of` of each feature."""
+        return np.asarray(np.maximum(theta, np.maximum(self.calibrated_floors(n), self.sampling_floors(n))))
+
+    def dependence(self, n: np.ndarray) -> np.ndarray:
+        """How much neighbours resemble each other: the variance of the floors over independent draws', at least 1."""
+        independent = self.sampling_floors(n)
+        return np.asarray(np.maximum(1.0, (self.calibrated_floors(n) / np.maximum(independent, 1e-9)) ** 2))
+
+    def flat(self, cells: Sequence[Sequence[int]]) -> np.ndarray:
+        """Counts of each feature, one after another, as `(C,)` floats.
+
+        Raises:
+            ValueError: another number of features or cells.
+        """
+        sizes = [len(of) for of in cells]
+        if sizes != self.sizes.tolist():
+            raise ValueError(f"counts over {sizes} cells do not fit features of {self.sizes.tolist()}")
+        return np.concatenate([np.asarray(of, dtype=float) for of in cells]) if sizes else np.zeros(0)
+
+
+def _sd(feature: Feature) -> float:
+    if feature.m2 is None or feature.n < 2:
+        return math.nan
+    return math.sqrt(max(0.0, feature.m2) / (feature.n - 1))

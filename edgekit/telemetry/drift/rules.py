@@ -1,0 +1,162 @@
+"""Rules: what goes wrong most often on devices needs no distance to be seen, and says what it is.
+
+    missing            another share of missing values or NaN than in the reference
+    infinite           infinities
+    out_of_range       values outside the range that the reference calls possible
+    beyond_reference   values below or above everything that the reference saw: a unit, a sentinel, a broken sensor
+    constant           all values are the same, which the reference's are not
+    stuck              one value far more often than in the reference, while its neighbours are not
+    sentinel           the same with a value that was declared to mean "no value"
+    unseen             categories that the reference does not have
+
+A share breaks a rule when it exceeds the reference's by a margin and by what chance gives: Bernstein's bound, its
+variance multiplied by the reference's own dependence between neighbours, at a probability that all rules of all
+features and cells share. Rules stay silent below `n_min`, like distances.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.telemetry.drift.verdict import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.telemetry.drift.distances import Distances
+    from edgekit.telemetry.drift.layout import Layout
+    from edgekit.telemetry.reporter.window import FeatureCounts
+
+MISSING, INFINITE, OUT_OF_RANGE, BEYOND, STUCK, UNSEEN = 0.02, 0.001, 0.005, 0.02, 0.03, 0.005
+"""Margins: shares that nobody needs to hear of."""
+FALSE_ALARMS = 0.001
+"""Of a quiet window, over all rules, features and cells."""
+ISOLATED = 4.0
+"""A stuck value has this many times the surplus of the cells beside it."""
+
+
+def broken_rules(
+    layout: Layout, found: Distances, windows: Sequence[FeatureCounts], n_min: int
+) -> list[tuple[Broken, ...]]:
+    """The rules that each feature broke.
+
+    Args:
+        layout: the reference's features.
+        found: their distances.
+        windows: their counts.
+        n_min: values below which nothing is said.
+    """
+    broken: list[list[Broken]] = [[] for _ in windows]
+    total = found.n + np.array([window.missing for window in windows], dtype=float)
+    dependence = layout.dependence(np.maximum(found.n, 1))
+    chance = math.log((len(layout.shares) + 8 * len(windows)) / FALSE_ALARMS)
+    _missing(layout, windows, total, dependence, chance, n_min, broken)
+    seldom = 3 / np.maximum(layout.n, 3)  # what was never seen among N may have this share
+    allowed = _bound(seldom, np.maximum(found.n, 1), dependence, chance)
+    judged = (found.n >= n_min) & (layout.n > 0)
+    for f in np.flatnonzero(found.n >= n_min):
+        feature, window, n = layout.features[f], windows[f], found.n[f]
+        if layout.numbers[f]:
+            _plain(broken[f], window, n, allowed[f])
+            if judged[f]:
+                _beyond(broken[f], layout, found, window, int(f), max(BEYOND, allowed[f]))
+        elif judged[f]:
+            share = window.cells[-1] / n
+            limit = max(UNSEEN, allowed[f]) + feature.cells[-1] / layout.n[f]
+            if share > limit:
+                told = f"{share:.1%} of the values are categories that the reference does not have"
+                broken[f].append(Broken("unseen", share, limit, told))
+    _stuck(layout, found, windows, dependence, chance, judged, broken)
+    return [tuple(of) for of in broken]
+
+
+def _bound(p: np.ndarray, n: np.ndarray, dependence: np.ndarray, chance: float) -> np.ndarray:
+    """By how much a share of p among n values may exceed p: Bernstein's inequality."""
+    scaled = chance * dependence / n
+    return np.asarray(np.sqrt(2 * p * scaled) + scaled / 3)
+
+
+def _missing(
+    layout: Layout, windows: Sequence[FeatureCounts], total: np.ndarray, dependence: np.ndarray, chance: float,
+    n_min: int, broken: list[list[Broken]],
+) -> None:  # fmt: skip
+    missing = np.array([window.missing for window in windows], dtype=float)
+    before = np.array([feature.missing for feature in layout.features], dtype=float)
+    expected = before / np.maximum(layout.n + before, 1)
+    share = missing / np.maximum(total, 1)
+    noise = _bound(np.maximum(expected, 1 / np.maximum(layout.n + before, 1)), np.maximum(total, 1), dependence, chance)
+    limit = np.maximum(MISSING, noise)
+    for f in np.flatnonzero((np.abs(share - expected) > limit) & (total >= n_min) & (layout.n + before > 0)):
+        told = f"{share[f]:.1%} of the values are missing or NaN, where the reference has {expected[f]:.1%}"
+        broken[f].append(Broken("missing", float(share[f]), float(expected[f] + limit[f]), told))
+
+
+def _plain(broken: list[Broken], window: FeatureCounts, n: float, allowed: float) -> None:
+    infinite = window.positive_infinite + window.negative_infinite
+    if infinite > 1 and infinite / n > INFINITE:
+        told = f"{infinite} of the values are infinite"
+        broken.append(Broken("infinite", infinite / n, INFINITE, told))
+    share = window.out_of_range / n
+    limit = max(OUT_OF_RANGE, allowed)
+    if share > limit:
+        extremes = f" (from {window.min:.6g} to {window.max:.6g})" if window.has_moments else ""
+        told = f"{share:.1%} of the values are outside the valid range{extremes}"
+        broken.append(Broken("out_of_range", share, limit, told))
+
+
+def _beyond(
+    broken: list[Broken], layout: Layout, found: Distances, window: FeatureCounts, f: int, limit: float
+) -> None:
+    n, feature = found.n[f], layout.features[f]
+    if window.has_moments and window.min == window.max and feature.min != feature.max:
+        told = f"all values are {window.min:.6g}"
+        broken.append(Broken("constant", 1.0, 0.0, told))
+    if not feature.edges:
+        return
+    for cell, side, extreme in ((0, "below", window.min), (-1, "above", window.max)):
+        share = window.cells[cell] / n
+        if share > limit + feature.cells[cell] / layout.n[f]:
+            seen = feature.min if cell == 0 else feature.max
+            known = "" if seen is None or not math.isfinite(extreme) else f" (to {extreme:.6g}; it has {seen:.6g})"
+            told = f"{share:.1%} of the values are {side} everything that the reference saw{known}"
+            broken.append(Broken("beyond_reference", share, limit, told))
+
+
+def _stuck(
+    layout: Layout, found: Distances, windows: Sequence[FeatureCounts], dependence: np.ndarray, chance: float,
+    judged: np.ndarray, broken: list[list[Broken]],
+) -> None:  # fmt: skip
+    of = layout.feature_of
+    noise = _bound(np.maximum(layout.shares, 1 / np.maximum(layout.n, 1)[of]), np.maximum(found.n, 1)[of],
+                   dependence[of], chance)  # fmt: skip
+    limit = np.maximum(STUCK, noise)
+    for cell in np.flatnonzero((found.differences > limit) & layout.numbers[of] & judged[of]):
+        f = int(of[cell])
+        feature, at = layout.features[f], int(cell - layout.starts[f])
+        if at in (0, len(feature.edges)):
+            continue  # `beyond_reference` has those
+        surplus = found.differences[cell]
+        if surplus < ISOLATED * max(_surplus(layout, found, f, cell, -1), _surplus(layout, found, f, cell, 1)):
+            continue
+        low, high = feature.edges[at - 1], feature.edges[at]
+        single = high <= np.nextafter(low, np.inf)
+        if windows[f].has_moments and windows[f].min == windows[f].max:
+            continue  # `constant` has said it
+        where = f"are {low:.6g}" if single else f"lie between {low:.6g} and {high:.6g}"
+        share, expected = surplus + layout.shares[cell], layout.shares[cell]
+        rule = "sentinel" if single and feature.cells[at] == 0 else "stuck"
+        told = f"{share:.1%} of the values {where}, where the reference has {expected:.1%}"
+        broken[f].append(Broken(rule, float(share), float(expected + limit[cell]), told))
+
+
+def _surplus(layout: Layout, found: Distances, f: int, cell: int, step: int) -> float:
+    """The surplus of the next cell on one side that the reference has any values in (between are slivers at atoms)."""
+    cell += step
+    while layout.starts[f] < cell < layout.starts[f] + layout.sizes[f] - 1:
+        if layout.shares[cell] > 0 or found.differences[cell] > 0:
+            return float(found.differences[cell])
+        cell += step
+    return 0.0
