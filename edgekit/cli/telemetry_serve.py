@@ -44,6 +44,7 @@ def command(
     from edgekit.telemetry.collector.server import Settings, key_file_of, serve
     from edgekit.telemetry.collector.upkeep import Chores
     from edgekit.telemetry.collector.webhooks import Webhook, read_secret
+    from edgekit.telemetry.drift.schedule import check_all
 
     if urls and webhook_secret is None:
         raise click.UsageError("--webhook needs --webhook-secret.")
@@ -55,6 +56,7 @@ def command(
         max_connections=options["max_connections"],
     )  # fmt: skip
     chores = Chores(
+        check=check_all,
         check_every_s=options["check_every"], cool_down_s=int(options["cool_down"]), raw_days=options["keep_raw"],
         rollup_days=options["keep_sums"],
         webhooks=tuple(Webhook(url, read_secret(webhook_secret)) for url in urls if webhook_secret),

@@ -7,6 +7,7 @@
     shapes      sudden, gradual, periodic, temporary: the kind of drift, from distances over time
     baseline    a reference made of earlier windows: the same hours of other days, or latencies of before
     check       a span of a store's counts, its cohorts and its history, to one verdict
+    schedule    every model of a store, as the collector runs it
     check_data  the same for a table: a CSV or NPZ against a reference
     verdict     the values that come out, and how they read in Markdown
 

@@ -22,7 +22,7 @@ from edgekit.telemetry.drift.model_rules import model_rules, waiting_windows
 from edgekit.telemetry.drift.shapes import course_of
 from edgekit.telemetry.drift.steps import DAY_S, coarse_enough, counts_in, grouped, merged, when
 from edgekit.telemetry.drift.summing import by_severity, outcome_of, outputs_moved, place_of
-from edgekit.telemetry.drift.verdict import CohortVerdict, DriftVerdict, FeatureVerdict, Outcome
+from edgekit.telemetry.drift.verdict import Broken, CohortVerdict, DriftVerdict, FeatureVerdict, Outcome
 from edgekit.telemetry.reporter.distance import N_MIN, THETA
 from edgekit.telemetry.reporter.reference import LATENCY as LATENCY_FEATURE
 from edgekit.telemetry.store import HOUR_S, LATENCY
@@ -122,6 +122,11 @@ class _Check:
         """The whole of it."""
         q = self._q
         whole = self._totals(self._since, self._until, q.cohort)
+        if q.cohort and 0 < whole.devices < q.k_devices:
+            raise DataError(
+                f"The cohort {q.cohort!r} has fewer than {q.k_devices} devices in this span: nothing is told of it.",
+                remedy="Take a longer span, or a larger cohort.",
+            )
         self._history = self._series(self._before, self._since, self._step())
         layouts = self._layout(whole)
         judged = self._judge(layouts, whole)
@@ -129,7 +134,7 @@ class _Check:
         broken = model_rules(
             whole, self._history, self._since, self._since - self._before, self._until - self._since, q.n_min
         )
-        broken += waiting_windows(self._ours, self._since)
+        broken += waiting_windows(self._ours)
         ordered = by_severity(judged)
         outcome, because = outcome_of(ordered, broken, whole.inferences, q.n_min, unit="inferences")
         worst = next((v for v in ordered if v.outcome == "drift"), None)
@@ -247,12 +252,13 @@ class _Check:
 
 
 def _unknown_reference(row: ModelRow, now: int, question: Question) -> DriftVerdict:
-    (unknown,) = waiting_windows([row], 0)
+    told = f"the reference {row.reference[:12]} of its windows is not registered"
+    unknown = waiting_windows([row]) or (Broken("reference", float(row.windows), 0.0, told),)
     return DriftVerdict(
         model=row.model,
         reference=row.reference,
         outcome="inconclusive",
-        because=f"{unknown.told}, so there is nothing to compare them with",
+        because=f"{unknown[0].told}, so there is nothing to compare them with",
         start=when(now - question.span_s),
         end=when(now),
         n=0,
@@ -263,7 +269,7 @@ def _unknown_reference(row: ModelRow, now: int, question: Question) -> DriftVerd
         shape=None,
         began=None,
         outputs_moved=None,
-        broken=(unknown,),
+        broken=unknown,
         features=(),
         cohorts=(),
         theta=question.theta,

@@ -50,11 +50,11 @@ def model_rules(
     return tuple(broken)
 
 
-def waiting_windows(rows: Sequence[ModelRow], since: int) -> tuple[Broken, ...]:
-    """Windows since then of a reference that is not registered."""
-    waiting = [row for row in rows if not row.known and row.last_s > since]
+def waiting_windows(rows: Sequence[ModelRow]) -> tuple[Broken, ...]:
+    """Windows that wait for a reference that is not registered."""
+    waiting = [row for row in rows if not row.known and row.pending]
     if not waiting:
         return ()
-    windows = sum(row.pending or row.windows for row in waiting)
+    windows = sum(row.pending for row in waiting)
     told = f"{windows} windows name a reference that is not registered ({waiting[0].reference[:12]})"
     return (Broken("reference", float(windows), 0.0, told),)
