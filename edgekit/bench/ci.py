@@ -55,8 +55,8 @@ def markdown_unmeasured(title: str, because: str) -> str:
     return f"### {_SIGNS['inconclusive']} not measured: {title}\n\n{_cell(because)}\n"
 
 
-def markdown(title: str, comparisons: Sequence[Comparison]) -> str:
-    """A short comment: the verdict first, then a row a comparison, then the reasons of what is open."""
+def markdown(title: str, comparisons: Sequence[Comparison], remark: str = "") -> str:
+    """A short comment: the verdict first, then a row a comparison, then the reasons of what is open, then a remark."""
     lines = [f"### {_headline(comparisons)} {title}", ""]
     lines += ["| artifact | on | baseline | candidate | change | interval | verdict |",
               "|---|---|---:|---:|---:|---:|---|"]  # fmt: skip
@@ -70,7 +70,8 @@ def markdown(title: str, comparisons: Sequence[Comparison]) -> str:
         f"- {_cell(f'{c.model} {c.recipe}')}: {_cell(c.verdict.because)}" for c in comparisons if c.verdict.because
     ]
     tolerance = comparisons[0].verdict.tolerance if comparisons else 0.0
-    told = f"<sub>Up to ±{tolerance:.1%} counts as equivalent; a block is a process.</sub>"
+    more = f" {_cell(remark)}." if remark else ""
+    told = f"<sub>Up to ±{tolerance:.1%} counts as equivalent; a block is a process.{more}</sub>"
     return "\n".join([*lines, *([""] if reasons else []), *reasons, "", told, ""])
 
 

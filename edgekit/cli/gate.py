@@ -12,6 +12,7 @@ from edgekit.cli.options import locked, targets_option, tolerance_option, wait_o
 from edgekit.cli.output import json_option
 
 if TYPE_CHECKING:
+    from edgekit.bench.aa_test import AATest
     from edgekit.bench.gate import Gated, Plan
     from edgekit.devices import Target
     from edgekit.errors import EdgeKitError
@@ -81,14 +82,16 @@ def command(
         ctx.exit(EXIT_INCONCLUSIVE)
     files = [write_run(run, out) for run in (gated.baseline, gated.candidate)]
     comparisons = [gated.comparison]
+    tested = latest_aa_test(out, gated.baseline.context, a.manifest.recipe, a.manifest.model)
+    remark = told_beside_a_verdict(tested) if tested is not None else ""
     if junit is not None:
         write_file(junit, ci.junit(title, comparisons))
     if markdown is not None:
-        write_file(markdown, ci.markdown(title, comparisons).encode())
+        write_file(markdown, ci.markdown(title, comparisons, remark).encode())
     if as_json:
         output.print_json(
             "gate", comparison=gated.comparison, plan=gated.plan, added_pairs=gated.added_pairs,
-            files=[str(path) for path in files],
+            files=[str(path) for path in files], aa_test=_summary(tested) if tested is not None else None,
         )  # fmt: skip
     else:
         print_comparisons(title, comparisons)
@@ -96,9 +99,8 @@ def command(
         added = extended if gated.added_pairs else ""
         output.console().print(f"[dim]{plan.pairs + gated.added_pairs} pairs in turn{added}; order drawn with seed "
                                f"{plan.seed}[/]")  # fmt: skip
-        made = latest_aa_test(out, gated.baseline.context, a.manifest.recipe, a.manifest.model)
-        if made is not None:
-            output.console().print(f"[dim]{told_beside_a_verdict(made)}[/]")
+        if remark:
+            output.console().print(f"[dim]{remark}[/]")
         for path in files:
             output.console().print(f"[dim]{path}[/]")
     ctx.exit(exit_status([gated.comparison.verdict]))
@@ -124,6 +126,11 @@ def _measure(target: Target, a: Any, b: Any, plan: Plan, threads: int, wait_s: f
             total["pairs"] += added
 
         return gate(device, a, b, plan=plan, threads=threads, on_block=on_block, on_extend=on_extend)
+
+
+def _summary(tested: AATest) -> dict[str, Any]:
+    """An A/A test without its gates."""
+    return {name: getattr(tested, name) for name in ("id", "started_at", "false_alarms", "power", "detectable")}
 
 
 def _tell_open(error: EdgeKitError, *, as_json: bool) -> None:

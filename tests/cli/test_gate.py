@@ -109,5 +109,7 @@ def test_a_target_against_itself(edgekit: Callable[..., Answer], digits: Path, b
     assert len(made["gates"][0]["log_ratios"]) >= 3
     assert len(list((tmp_path / "board").glob("*.aa.json"))) == 1
     later = edgekit("gate", digits / "tflite-int8", "--against", digits / "tflite-int8", "--on", board.target,
-                    "--pairs", 3, "--max-pairs", 3, "--out", tmp_path)  # fmt: skip
-    assert "this gate against itself" in later.out
+                    "--pairs", 3, "--max-pairs", 3, "--out", tmp_path, "--markdown", tmp_path / "gate.md",
+                    "--json")  # fmt: skip
+    assert later.document["aa_test"]["id"] == made["id"]
+    assert "this gate against itself" in (tmp_path / "gate.md").read_text()
