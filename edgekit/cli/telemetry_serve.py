@@ -23,6 +23,9 @@ from edgekit.cli.telemetry_options import database_option, key_file_option
 @click.option("--span", "span_s", type=Duration(), help="Slice of time that counts are kept by.  [default: 1h]")
 @click.option("--max-upload", type=ByteCount(), default="64kB", show_default=True, help="Largest body of an upload.")
 @click.option("--max-connections", default=1024, show_default=True, type=click.IntRange(1), help="At the same time.")
+@click.option(
+    "--request-timeout", type=Duration(), default="20s", show_default=True, help="A slower client is cut off."
+)
 @click.option("--keep-raw", default=30, show_default=True, type=click.IntRange(1), help="Days that windows are kept.")
 @click.option("--keep-sums", default=400, show_default=True, type=click.IntRange(1), help="Days that sums are kept.")
 @click.option("--check-every", type=Duration(), default="15m", show_default=True, help="How often drift is looked for.")
@@ -53,7 +56,7 @@ def command(
     span_s = None if options["span_s"] is None else int(options["span_s"])
     settings = Settings(
         database, key_file or key_file_of(database), **hosts, span_s=span_s, max_upload_bytes=options["max_upload"],
-        max_connections=options["max_connections"],
+        max_connections=options["max_connections"], request_s=options["request_timeout"],
     )  # fmt: skip
     chores = Chores(
         check=check_all,

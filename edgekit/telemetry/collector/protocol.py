@@ -14,26 +14,33 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 16 << 10
 MAX_AHEAD = 16
 """Requests that a client may send before it has the answer to the first."""
-REQUEST_S = 20.0
-"""Within which a request must have come in whole, from its connection or the answer before it."""
 
 
 def _refusal(status: bytes, more: bytes = b"") -> bytes:
     return b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n%s\r\n" % (status, more)
 
 
+_BUSY = _refusal(b"503 Service Unavailable", b"retry-after: 5\r\n")
+_TOO_LONG = _refusal(b"431 Request Header Fields Too Large")
+
+
+class _HeadTooLongError(Exception):
+    """Ends the parsing."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `max_connections` is set by whoever makes the server."""
+    """One connection. The bounds are set by `bounded`."""
 
     max_connections = 1024
+    request_s = 20.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_bytes = 0
+        self._fed = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > self.max_connections:
-            transport.write(_refusal(b"503 Service Unavailable", b"retry-after: 5\r\n"))
+            transport.write(_BUSY)
             transport.close()
             return
         self._expect_request()
@@ -45,20 +52,29 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._timer is None:
             self._expect_request()
-        if self._in_head:
-            self._head_bytes += len(data)
+        if self._in_head:  # httptools collects a field that is not complete yet: only the bytes fed tell its length
+            self._fed += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_refusal(b"431 Request Header Fields Too Large"))
+        if self._in_head and self._fed > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LONG)
             self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
+        self._fed = 0
         super().on_headers_complete()
         if len(self.pipeline) > MAX_AHEAD:
             self.transport.abort()
@@ -68,8 +84,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._stop_timer()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answers what could not be parsed."""
+        if self._in_head and getattr(self, "_head_bytes", 0) > MAX_HEAD_BYTES:
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _HeadTooLongError
+
     def _expect_request(self) -> None:
-        self._timer = self.loop.call_later(REQUEST_S, self._too_slow)
+        self._timer = self.loop.call_later(self.request_s, self._too_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -82,6 +111,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def bounded(max_connections: int) -> type[Any]:
-    """The protocol with that bound."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"max_connections": max_connections})
+def bounded(max_connections: int, request_s: float) -> type[Any]:
+    """The protocol with these bounds.
+
+    Args:
+        max_connections: at the same time.
+        request_s: within which a request must be in whole, from its connection or from its first byte.
+    """
+    return type("BoundedProtocol", (BoundedProtocol,), {"max_connections": max_connections, "request_s": request_s})

@@ -6,6 +6,7 @@ what was received is committed and answered, and then the process ends with stat
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ class Settings:
         max_upload_bytes: of a body as it travels.
         max_body_bytes: of one after decompression.
         max_connections: of both ports together.
+        request_s: within which a request must have come in whole.
         admin_names: further names under which people reach the admin port, such as the one that a proxy has.
     """
 
@@ -58,6 +60,7 @@ class Settings:
     max_upload_bytes: int = 64 << 10
     max_body_bytes: int = 4 << 20
     max_connections: int = 1024
+    request_s: float = 20.0
     admin_names: tuple[str, ...] = ()
 
 
@@ -113,10 +116,11 @@ def serve(
     sockets = [_listen(settings.host, settings.port), _listen(settings.admin_host, settings.admin_port)]
     port, admin_port = (each.getsockname()[1] for each in sockets)
     config = uvicorn.Config(
-        _by_port(collector, admin, admin_port), http=bounded(settings.max_connections), loop=_loop(), ws="none",
-        lifespan="on", log_config=None, access_log=False, server_header=False, timeout_keep_alive=75,
-        timeout_graceful_shutdown=SHUTDOWN_S, backlog=BACKLOG,
+        _by_port(collector, admin, admin_port), http=bounded(settings.max_connections, settings.request_s),
+        loop=_loop(), ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=75, timeout_graceful_shutdown=SHUTDOWN_S, backlog=BACKLOG,
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it writes a line for whatever is no HTTP
     upkeep = Upkeep(store, chores)
     upkeep.start()
     ready(port, admin_port)
