@@ -23,10 +23,11 @@ from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec, is_model_name
 
-SCHEMA = 3
-READS = (1, 2, 3)
+SCHEMA = 4
+READS = (1, 2, 3, 4)
 """1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty.
-2: nothing varies, so without `varies` of tensors and `sizes` of parity and golden, which are empty likewise."""
+2: nothing varies, so without `varies` of tensors and `sizes` of parity and golden, which are empty likewise.
+3: without `provenance.evaluation_sha256`, empty as well."""
 MANIFEST = "manifest.json"
 
 
@@ -165,7 +166,10 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What it was made from, and with which tools; `route` is the kind of export that the format read."""
+    """What it was made from, and with which tools; `route` is the kind of export that the format read.
+
+    `evaluation_sha256` is over what was held out and the metric's targets, as `edgekit evaluate` computes it again.
+    """
 
     source_kind: str
     source_sha256: str
@@ -175,6 +179,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     origin: str = ""
     licence: str = ""
     route: str = ""
+    evaluation_sha256: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

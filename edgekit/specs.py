@@ -8,16 +8,17 @@ is then the nominal one, which data have (`edgekit.dimensions`).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit.dimensions import Axis, Dim
-from edgekit.errors import DataError
+from edgekit.errors import ConversionError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
@@ -82,6 +83,39 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for axis in self.varies:
             shown[axis.axis] = f"{axis.name} {axis.min}..{axis.max}"
         return f"{self.dtype}[{', '.join(shown)}]"
+
+
+def permutation(spec: TensorSpec, layout: str | None) -> list[int] | None:
+    """The axes of a tensor in the order of another layout; None where that is the tensor's own, or none is asked for.
+
+    Raises:
+        ConversionError: the tensor does not say what layout it has, or one with other axes.
+    """
+    if layout is None or layout == spec.layout:
+        return None
+    if spec.layout is None or sorted(spec.layout) != sorted(layout):
+        raise ConversionError(
+            f"The payload takes {spec.name!r} as {layout}, but the model does not say what layout it has.",
+            remedy=f"Give the tensor {spec.name!r} a layout in model.py, such as NCHW.",
+        )
+    return [spec.layout.index(axis) for axis in layout]
+
+
+def relaid(samples: np.ndarray, spec: TensorSpec, layout: str | None) -> np.ndarray:
+    """Samples `(n, *spec.shape)` with their axes in the order of another layout; see `permutation`."""
+    order = permutation(spec, layout)
+    return samples if order is None else samples.transpose(0, *(axis + 1 for axis in order))
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
+    """One hash over arrays: their types, shapes and elements, in order."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def stack_samples(spec: TensorSpec, array: np.ndarray, *, what: str) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_files_in_use_are_listed(make_artifact: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=4), "schema 4.*upgrade"),
+        (lambda m: m.update(schema=5), "schema 5.*upgrade"),
         (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.pop("golden"), "golden"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgekit.bench.compare import Comparison
     from edgekit.bench.verdict import Verdict
 
-_SIGNS = {"regressed": "🔴", "improved": "🟢", "equivalent": "⚪", "inconclusive": "🟡", "incomparable": "🟣"}
+SIGNS = {"regressed": "🔴", "improved": "🟢", "equivalent": "⚪", "inconclusive": "🟡", "incomparable": "🟣"}
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -52,7 +52,7 @@ def junit_unmeasured(suite: str, because: str) -> bytes:
 
 def markdown_unmeasured(title: str, because: str) -> str:
     """A comment for a device that could not be measured."""
-    return f"### {_SIGNS['inconclusive']} not measured: {title}\n\n{_cell(because)}\n"
+    return f"### {SIGNS['inconclusive']} not measured: {title}\n\n{as_cell(because)}\n"
 
 
 def markdown(title: str, comparisons: Sequence[Comparison], remark: str = "") -> str:
@@ -61,16 +61,16 @@ def markdown(title: str, comparisons: Sequence[Comparison], remark: str = "") ->
     lines += ["| artifact | on | baseline | candidate | change | interval | verdict |",
               "|---|---|---:|---:|---:|---:|---|"]  # fmt: skip
     lines += [
-        f"| {_cell(f'{c.model} {c.recipe} ×{c.threads}')} | {_cell(c.target)} | {_ms(c.baseline_ns)} "
+        f"| {as_cell(f'{c.model} {c.recipe} ×{c.threads}')} | {as_cell(c.target)} | {_ms(c.baseline_ns)} "
         f"| {_ms(c.candidate_ns)} | {_change(c.verdict)} | {_interval(c.verdict)} "
-        f"| {_SIGNS[c.verdict.outcome]} {c.verdict.outcome} |"
+        f"| {SIGNS[c.verdict.outcome]} {c.verdict.outcome} |"
         for c in comparisons
     ]
     reasons = [
-        f"- {_cell(f'{c.model} {c.recipe}')}: {_cell(c.verdict.because)}" for c in comparisons if c.verdict.because
+        f"- {as_cell(f'{c.model} {c.recipe}')}: {as_cell(c.verdict.because)}" for c in comparisons if c.verdict.because
     ]
     tolerance = comparisons[0].verdict.tolerance if comparisons else 0.0
-    more = f" {_cell(remark)}." if remark else ""
+    more = f" {as_cell(remark)}." if remark else ""
     told = f"<sub>Up to ±{tolerance:.1%} counts as equivalent; a block is a process.{more}</sub>"
     return "\n".join([*lines, *([""] if reasons else []), *reasons, "", told, ""])
 
@@ -98,8 +98,8 @@ def _headline(comparisons: Sequence[Comparison]) -> str:
     outcomes = [comparison.verdict.outcome for comparison in comparisons]
     for outcome in ("regressed", "inconclusive", "incomparable", "improved"):
         if outcome in outcomes:
-            return f"{_SIGNS[outcome]} {outcomes.count(outcome)} of {len(outcomes)} {outcome}:"
-    return f"{_SIGNS['equivalent']} nothing changed:"
+            return f"{SIGNS[outcome]} {outcomes.count(outcome)} of {len(outcomes)} {outcome}:"
+    return f"{SIGNS['equivalent']} nothing changed:"
 
 
 def _change(verdict: Verdict) -> str:
@@ -114,7 +114,7 @@ def _ms(ns: float) -> str:
     return f"{ns / 1e6:.4g} ms"
 
 
-def _cell(text: str) -> str:
+def as_cell(text: str) -> str:
     """Text that stays text in a table cell."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split()))
 

@@ -183,8 +183,8 @@ def _wait_for_quiet(device: Device) -> None:
         time.sleep(QUIET_POLL_S)
 
 
-def golden_request(artifact: Artifact, path: str) -> Event:
-    """What every request that runs the golden inputs of an artifact at `path` has in common."""
+def payload_request(artifact: Artifact, path: str) -> Event:
+    """What every request that runs an artifact at `path` has in common."""
     manifest = artifact.manifest
     return {
         "schema": SCHEMA,
@@ -192,6 +192,14 @@ def golden_request(artifact: Artifact, path: str) -> Event:
         "payload": manifest.payload,
         "runtime": manifest.runtime,
         "bindings": {"inputs": list(manifest.bindings.inputs), "outputs": list(manifest.bindings.outputs)},
+    }
+
+
+def golden_request(artifact: Artifact, path: str) -> Event:
+    """What every request that runs the golden inputs of an artifact at `path` has in common."""
+    manifest = artifact.manifest
+    return {
+        **payload_request(artifact, path),
         "golden": {
             "inputs": list(manifest.golden.inputs),
             "outputs": list(manifest.golden.outputs),

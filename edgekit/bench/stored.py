@@ -15,15 +15,18 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.bench.evaluation.result import SUFFIX, decode_evaluated, read_evaluated
 from edgekit.bench.run import Run, decode_run, read_run
 from edgekit.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edgekit.bench.evaluation import Evaluated
 
 GIT_TIMEOUT_S = 60
 DEFAULT_FOLDER = "bench_results"
-OTHERS = (".aa.json", ".tune.json")
+OTHERS = (".aa.json", ".tune.json", SUFFIX)
 """What else is kept beside runs."""
 
 
@@ -43,11 +46,25 @@ def named_runs(where: str) -> Iterator[tuple[str, Run]]:
         ArtifactError: as `stored_runs`.
     """
     path, found = Path(where), False
-    for one in _on_disk(path) if path.exists() else _of_revision(where):
+    for one in _on_disk(path) if path.exists() else _runs_of_revision(where):
         found = True
         yield one
     if not found:
         raise ArtifactError(f"{where!r} holds no run.", remedy="Measure first: edgekit bench ARTIFACT --on TARGET.")
+
+
+def stored_evaluations(where: str) -> list[Evaluated]:
+    """The evaluations at a place; of a run's file those in its folder. None at all is no error.
+
+    Raises:
+        ArtifactError: there is no such place, or a file there is no evaluation.
+    """
+    path = Path(where)
+    if path.exists():
+        folder = path if path.is_dir() else path.parent
+        return [read_evaluated(file) for file in sorted(folder.rglob(f"*{SUFFIX}"))]
+    found = _of_revision(where, lambda name: name.endswith(SUFFIX))
+    return [decode_evaluated(content, name) for name, content in found]
 
 
 def _on_disk(path: Path) -> Iterator[tuple[str, Run]]:
@@ -59,23 +76,27 @@ def _on_disk(path: Path) -> Iterator[tuple[str, Run]]:
             yield str(file), read_run(file)
 
 
-def _of_revision(where: str) -> Iterator[tuple[str, Run]]:
+def _runs_of_revision(where: str) -> Iterator[tuple[str, Run]]:
+    for name, content in _of_revision(where, lambda name: name.endswith(".json") and not name.endswith(OTHERS)):
+        yield name, decode_run(content, name)
+
+
+def _of_revision(where: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a revision's files."""
     revision, _, inside = where.partition(":")
     inside = inside or DEFAULT_FOLDER
     if revision.startswith("-"):
         raise _nowhere(where, "no file, folder or git revision begins with a dash")
     listed = _git(where, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", revision, "--", inside])
     names = listed.decode("utf-8", "surrogateescape").split("\0")
-    names = [name for name in names if name.endswith(".json") and not name.endswith(OTHERS)]
-    asked = "".join(f"{revision}:{name}\n" for name in names if "\n" not in name).encode("utf-8", "surrogateescape")
+    names = [name for name in names if wanted(name) and "\n" not in name]
+    asked = "".join(f"{revision}:{name}\n" for name in names).encode("utf-8", "surrogateescape")
     answers = _git(where, ["cat-file", "--batch"], stdin=asked)
     position = 0
     for name in names:
-        if "\n" in name:
-            continue
         begin = answers.index(b"\n", position) + 1
         size = int(answers[position:begin].rsplit(b" ", 1)[1])
-        yield f"{revision}:{name}", decode_run(answers[begin : begin + size], f"{revision}:{name}")
+        yield f"{revision}:{name}", answers[begin : begin + size]
         position = begin + size + 1
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "rollback": "Make the last good artifact of a model current again.",
     "release": "Release artifacts signed, to channels that devices follow.",
     "bench": "Measure artifacts on a target.",
+    "evaluate": "Run a model's evaluation data on a target: its metric there, beside the one here.",
     "compare": "Compare stored runs: files, folders, or git revisions.",
     "history": "Find steps in a target's stored runs: when it became slower, and by how much.",
     "gate": "Judge an artifact against a baseline, both measured in turn on a device.",

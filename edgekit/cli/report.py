@@ -28,16 +28,17 @@ def command(
 ) -> None:  # fmt: skip
     """Make a report of stored RUNs: files, folders or git revisions, the latest of each target, model, recipe, threads.
 
-    One HTML file with the verdicts first, the history where there are enough runs, distributions, what the latency
-    buys, latency against time, the environment, and all samples for download. It needs no network. `--plots` writes
-    the same plots as files.
+    One HTML file with the verdicts first, accuracy on the device where it was evaluated, the history where there are
+    enough runs, distributions, what the latency buys, latency against time, the environment, and all samples for
+    download. It needs no network. `--plots` writes the same plots as files.
     """
     from edgekit import plugins
     from edgekit.bench import report
     from edgekit.bench.compare import compare, latest
+    from edgekit.bench.evaluation.result import evaluated_of
     from edgekit.bench.history import histories
     from edgekit.bench.report.theme import to_file
-    from edgekit.bench.stored import stored_runs
+    from edgekit.bench.stored import stored_evaluations, stored_runs
     from edgekit.files import write_file
 
     if html is None and folder is None:
@@ -46,13 +47,15 @@ def command(
     every = [run for where in runs for run in stored_runs(where)]
     found = list(latest(every).values())
     compared = compare(stored_runs(against), found, tolerance).comparisons if against else ()
+    evaluations = [made for where in runs for made in stored_evaluations(where)]
+    joined = {run.id: made for run in found if (made := evaluated_of(run, evaluations)) is not None}
     past = report.told_of(histories(every, tolerance))
-    drawn = [*report.history_plots(past), *report.plots(found)]
+    drawn = [*report.history_plots(past), *report.plots(found, joined)]
     models, targets = sorted({run.model for run in found}), sorted({run.context.target for run in found})
     heading = title or f"{', '.join(models)} on {', '.join(targets)}"
     written = []
     if html is not None:
-        write_file(html, report.page(heading, found, compared, drawn, past).encode())
+        write_file(html, report.page(heading, found, compared, drawn, past, joined).encode())
         written.append(html)
     for plot in drawn if folder is not None else ():
         assert folder is not None

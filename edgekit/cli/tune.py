@@ -13,7 +13,8 @@ from edgekit.cli.options import ByteCount, locked, targets_option, thread_counts
 from edgekit.cli.output import json_option
 
 if TYPE_CHECKING:
-    from edgekit.workflows.tune import Tuned
+    from edgekit.workflows.checking import Checked
+    from edgekit.workflows.tuned import Tuned
 
 _STYLES = {"winner": "bold green", "front": "green", "beaten": "dim", "slower": "", "over a limit": "yellow",
            "failed": "red"}  # fmt: skip
@@ -30,6 +31,8 @@ _STYLES = {"winner": "bold green", "front": "green", "beaten": "dim", "slower": 
 @click.option("--max-memory", type=ByteCount(), metavar="SIZE", help="Most memory that it may take on the device.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True,
               help="Of the race; each has twice the processes of the last, beginning with 3.")  # fmt: skip
+@click.option("--evaluate", "checked", type=click.Choice(["winner", "front", "none"]), default="winner",
+              show_default=True, help="Whose accuracy is measured on the device before it is named.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of measurement.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("artifacts"), show_default=True,
               help="Where artifacts appear.")  # fmt: skip
@@ -41,19 +44,21 @@ _STYLES = {"winner": "bold green", "front": "green", "beaten": "dim", "slower": 
 @click.pass_context
 def command(
     ctx: click.Context, model: str, target: str, recipes: tuple[str, ...], threads: tuple[int, ...] | None,
-    max_drop: str | None, max_size: int | None, max_memory: int | None, rounds: int, seed: int, out: Path,
-    results: Path, folder: Path, wait_s: float, *, as_json: bool,
+    max_drop: str | None, max_size: int | None, max_memory: int | None, rounds: int, checked: Checked,
+    seed: int, out: Path, results: Path, folder: Path, wait_s: float, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best artifact of MODEL for a target: every recipe and thread count, inside the limits.
 
-    What is clearly beaten is measured no further. The winner is linked as artifacts/MODEL/tuned-TARGET, for deploy.
+    What is clearly beaten is measured no further. The winner must be as accurate on the device as here; it is linked as
+    artifacts/MODEL/tuned-TARGET, for deploy.
     """
     from edgekit.bench.race import Rules
     from edgekit.convert import find_model
     from edgekit.devices import connect, load_target
     from edgekit.errors import EXIT_FAILED_CHECK
     from edgekit.recipe import parse_recipe
-    from edgekit.workflows.tune import Limits, Telling, default_recipes, tune, write_tuned
+    from edgekit.workflows.tune import Telling, default_recipes, tune
+    from edgekit.workflows.tuned import Limits, write_tuned
 
     device_target = load_target(target, folder)
     ref = find_model(model)
@@ -67,11 +72,12 @@ def command(
             on_outcome=lambda _outcome: progress.advance(converting),
             on_round=lambda number, arms: progress.update(racing, description=f"round {number}, {arms} arms"),
             on_block=lambda arm: progress.update(racing, stage=arm),
+            on_evaluation=lambda arm: progress.update(racing, description="accuracy on the device", stage=arm),
         )
         made = tune(
             device, ref, wanted, threads=threads or (device_target.bench.threads,), limits=limits, out=out,
             rules=Rules(rounds=rounds, seed=seed), lock=lambda: locked(device, f"tune {ref.name}", wait_s),
-            telling=telling,
+            checked=checked, telling=telling,
         )  # fmt: skip
     path = write_tuned(made, results)
     if as_json:
@@ -91,13 +97,14 @@ def _print(made: Tuned, out: Path, path: Path) -> None:
             output.size(arm.size_bytes),
             output.size(arm.memory_bytes),
             output.metric(arm.accuracy.artifact, arm.accuracy.unit) if arm.accuracy else "–",
+            output.metric(arm.on_device.device, arm.on_device.unit) if arm.on_device else "–",
             str(arm.blocks or "–"),
             arm.because[:110],
         ]
         for arm in made.arms
     ]
-    columns = ["", "artifact", "p50", "size", "memory", "metric", "blocks", "why"]
-    output.print_table(f"{made.model} on {made.target}", columns, rows, right="p50|size|memory|metric|blocks",
+    columns = ["", "artifact", "p50", "size", "memory", "metric", "on the device", "blocks", "why"]
+    output.print_table(f"{made.model} on {made.target}", columns, rows, right="|".join(columns[2:8]),
                        droppable="why|memory|blocks")  # fmt: skip
     winner, say = made.winner, output.console().print
     if winner is None:

@@ -54,9 +54,13 @@ class MaxDrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount: float
     relative: bool
 
+    def amount_of(self, source: float) -> float:
+        """How much a metric of this value may lose, in its unit."""
+        return self.amount * abs(source) if self.relative else self.amount
+
     def allows(self, drop: float, source: float) -> bool:
         """Whether a drop is inside the budget."""
-        return drop <= (self.amount * abs(source) if self.relative else self.amount) + 1e-12
+        return drop <= self.amount_of(source) + 1e-12
 
 
 def parse_max_drop(text: str, unit: str) -> MaxDrop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from edgekit.convert.steps import (
 from edgekit.dimensions import dimensions, resized, sizes_to_prove, told, varying_outputs
 from edgekit.errors import DataError, ModelError, first_line
 from edgekit.files import digest_of, sha256_of
-from edgekit.specs import TensorSpec, stack_all
+from edgekit.specs import TensorSpec, arrays_sha256, stack_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,8 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     else:
         model = kind.open_file(_inspected_copy(kind, path, opened, job), job.model_name, str(path), job.shapes)
     calibration = _calibration(model, job.calibration)
-    held_out, targets, said, calibration = _hold_out(model, calibration)
+    data, calibration = hold_out(model, calibration)
+    held_out, targets = data.inputs, data.targets
     if dimensions(model.inputs) and kind.exports[0] not in kind.varies:
         raise ModelError(
             f"The inputs of {kind.name} models have fixed sizes, and {model.name!r} declares "
@@ -101,7 +102,7 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     facts = SourceFacts(
         inputs=model.inputs,
         outputs=specs,
-        held_out=said,
+        held_out=data.said,
         calibration_samples=len(next(iter(calibration.values()))) if calibration else 0,
         calibration_sha256=digest_of([sha256_of(work / name) for name in names]) if names else None,
         metric=model.metric.name if model.metric else None,
@@ -113,6 +114,7 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         origin=model.origin,
         licence=model.licence,
         sizes=tuple(sizes for sizes, _ in others),
+        held_out_sha256=data.sha256(),
     )
     (work / SOURCE_JSON).write_bytes(msgspec.json.encode(facts))
     shutil.rmtree(opened, ignore_errors=True)
@@ -226,10 +228,34 @@ def _read_npz(path: Path) -> Arrays:
         ) from error
 
 
-def _hold_out(
-    model: Model, calibration: dict[str, np.ndarray] | None
-) -> tuple[dict[str, np.ndarray], np.ndarray | None, str, dict[str, np.ndarray] | None]:
-    """What parity is judged on, the metric's targets, a description, and the calibration data that remain."""
+@dataclass(frozen=True)
+class HeldOut:
+    """What parity and metric are judged on: inputs by name, `(n, *shape)`; targets, if any; what it is, in words."""
+
+    inputs: dict[str, np.ndarray]
+    targets: np.ndarray | None
+    said: str
+
+    def sha256(self) -> str:
+        """Over the inputs and the targets."""
+        return arrays_sha256([*self.inputs.values(), *([] if self.targets is None else [self.targets])])
+
+
+def held_out_data(model: Model) -> HeldOut:
+    """What is held out when a model of a folder is converted; runs its code in this process.
+
+    Raises:
+        DataError: the data do not fit the model, or it has none.
+    """
+    return hold_out(model, None if model.evaluation is not None else _calibration(model, None))[0]
+
+
+def hold_out(model: Model, calibration: dict[str, np.ndarray] | None) -> tuple[HeldOut, dict[str, np.ndarray] | None]:
+    """What is held out, and the calibration data that remain.
+
+    Raises:
+        DataError: the data do not fit the model, or it has none.
+    """
     import numpy as np
 
     if model.evaluation is not None:
@@ -242,7 +268,7 @@ def _hold_out(
                 f"The evaluation data of model {model.name!r} have {count} inputs and {len(targets)} targets.",
                 remedy="Give one target an input.",
             )
-        return held_out, targets, f"{count} evaluation samples", calibration
+        return HeldOut(held_out, targets, f"{count} evaluation samples"), calibration
     if calibration is None:
         if any(not spec.dtype.startswith("float") for spec in model.inputs):
             raise DataError(
@@ -253,14 +279,14 @@ def _hold_out(
         held_out = {
             spec.name: random.standard_normal((RANDOM_SAMPLES, *spec.shape)).astype(spec.dtype) for spec in model.inputs
         }
-        return held_out, None, f"{RANDOM_SAMPLES} random inputs (no calibration data were given)", None
+        return HeldOut(held_out, None, f"{RANDOM_SAMPLES} random inputs (no calibration data were given)"), None
     count = len(next(iter(calibration.values())))
     if count == 1:
-        return calibration, None, "the only calibration sample, which also calibrated", calibration
+        return HeldOut(calibration, None, "the only calibration sample, which also calibrated"), calibration
     kept = count - max(1, count // 5)
     held_out = {name: array[kept:] for name, array in calibration.items()}
     remaining = {name: array[:kept] for name, array in calibration.items()}
-    return held_out, None, f"{count - kept} samples held out of the calibration data", remaining
+    return HeldOut(held_out, None, f"{count - kept} samples held out of the calibration data"), remaining
 
 
 def _run(

@@ -21,7 +21,7 @@ from edgekit.dimensions import told
 from edgekit.errors import ConversionError, ParityError, first_line
 from edgekit.runner.compare import at_least, compare
 from edgekit.runner.session import run_samples
-from edgekit.specs import Quantization, TensorSpec
+from edgekit.specs import Quantization, TensorSpec, permutation, relaid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,26 +121,14 @@ def _answers(session: Any, facts: SourceFacts, folder: Path, converted: Converte
     return _Answers(sizes, inputs, outputs, sources)
 
 
-def _permutation(spec: TensorSpec, layout: str | None) -> list[int] | None:
-    if layout is None or layout == spec.layout:
-        return None
-    if spec.layout is None or sorted(spec.layout) != sorted(layout):
-        raise ConversionError(
-            f"The payload takes {spec.name!r} as {layout}, but the model does not say what layout it has.",
-            remedy=f"Give the tensor {spec.name!r} a layout in model.py, such as NCHW.",
-        )
-    return [spec.layout.index(axis) for axis in layout]
-
-
 def to_payload(array: np.ndarray, spec: TensorSpec, converted: Converted) -> np.ndarray:
     """Samples `(n, *shape)` in the model's layout, in the payload's."""
-    order = _permutation(spec, converted.layouts.get(spec.name))
-    return array if order is None else array.transpose(0, *(axis + 1 for axis in order))
+    return relaid(array, spec, converted.layouts.get(spec.name))
 
 
 def from_payload(array: np.ndarray, spec: TensorSpec, converted: Converted) -> np.ndarray:
     """The inverse of `to_payload`."""
-    order = _permutation(spec, converted.layouts.get(spec.name))
+    order = permutation(spec, converted.layouts.get(spec.name))
     return array if order is None else array.transpose(0, *(order.index(axis) + 1 for axis in range(len(order))))
 
 
@@ -257,7 +245,7 @@ def _stored(spec: TensorSpec, found: dict[str, Any], converted: Converted) -> Te
     quantization = None
     if found["scale"] is not None and found["scale"] > 0:
         quantization = Quantization(scale=(found["scale"],), zero_point=(found["zero_point"],))
-    order = _permutation(spec, layout := converted.layouts.get(spec.name))
+    order = permutation(spec, layout := converted.layouts.get(spec.name))
     axes = order or range(len(spec.shape))
     varying = {axis.axis: axis for axis in spec.varies}
     return TensorSpec(

@@ -93,6 +93,7 @@ class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     origin: str
     licence: str
     sizes: tuple[dict[str, int], ...] = ()
+    held_out_sha256: str = ""
 
 
 def save_arrays(folder: Path, stem: str, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:

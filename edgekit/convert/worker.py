@@ -146,6 +146,7 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
             origin=facts.origin,
             licence=facts.licence,
             route=job.kind,
+            evaluation_sha256=facts.held_out_sha256,
         ),
         notes=converted.notes,
         budget=job.budget,

@@ -35,6 +35,7 @@ def run_request(
     idle_timeout_s: float,
     total_timeout_s: float = TOTAL_TIMEOUT_S,
     on_event: Callable[[dict[str, Any]], None] | None = None,
+    passing: frozenset[str] = frozenset(),
 ) -> list[dict[str, Any]]:
     """Runs one request in a fresh process on the device and returns all its events, `hello` to `done`.
 
@@ -44,6 +45,8 @@ def run_request(
         idle_timeout_s: how long the runner may say nothing.
         total_timeout_s: how long it may take, whatever it says.
         on_event: told each event as it comes.
+        passing: names of large events, which `on_event` alone gets: they are not among those returned, and how many
+            bytes they may take together is not bounded here.
 
     Raises:
         RuntimeMissingError: the device has no runtime for the request.
@@ -59,12 +62,13 @@ def run_request(
     end = time.monotonic() + total_timeout_s
     with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:
         received = 0
-        for line in lines:
-            received += len(line)
+        for count, line in enumerate(lines, start=1):
             event = _parse(device, line)
-            events.append(event)
-            if received > MAX_BYTES or len(events) > MAX_EVENTS or time.monotonic() > end:
-                raise _endless(device, step, received, len(events))
+            if event["event"] not in passing:
+                received += len(line)
+                events.append(event)
+            if received > MAX_BYTES or count > MAX_EVENTS or time.monotonic() > end:
+                raise _endless(device, step, received, count)
             if event["event"] == "error":
                 raise _failure(device, request, event)
             if on_event is not None:
@@ -120,7 +124,8 @@ def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> 
     remedy = (
         too_old(message) or "Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`."
     )
-    if device.runner is not None and device.runner.kind == "native" and event.get("kind") != "failed":
+    refused = event.get("kind") != "failed" or "shape that varies" in message
+    if device.runner is not None and device.runner.kind == "native" and refused:
         remedy = "The native runner cannot do that; the Python runner can, where there is a Python: --runner python."
     return RunnerError(f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.", remedy=remedy)
 

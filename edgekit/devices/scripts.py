@@ -219,6 +219,20 @@ done
 )
 """$1 root, $2... cut uploads to remove, by their nonces, and artifacts whose chunk lists led astray, by their ids."""
 
+KEEP_DATA = (
+    HEAD
+    + r"""
+mkdir -p -- "$1/data" && cd -- "$1/data" || exit 1
+shift
+for entry in *; do
+  [ -e "./$entry" ] || continue
+  for kept in "$@"; do [ "$entry" != "$kept" ] || continue 2; done
+  rm -rf -- "./$entry"
+done
+"""
+)
+"""$1 root, $2... names below root/data that stay; what else is there goes."""
+
 DIAGNOSE = (
     HEAD
     + r"""

@@ -2,6 +2,7 @@
 
     ROOT/store/ID/          an artifact: manifest.json, payload/, golden/
     ROOT/runner/SHA.pyz     the runner
+    ROOT/data/ID/           samples that an artifact is evaluated on (edgekit.bench.evaluation)
     ROOT/env/ID/            runtimes, and the link `current` (edgekit.devices.environment)
     ROOT/models/MODEL/      links `current` and `previous` into the store (edgekit.deploy)
     ROOT/tmp/NONCE/         what is being uploaded, and what a cut upload left for the next one
@@ -28,7 +29,7 @@ from edgekit.artifact import MANIFEST, FileEntry
 from edgekit.devices import chunk_list
 from edgekit.devices.chunks import chunks_of
 from edgekit.devices.plan import WantedFile
-from edgekit.devices.scripts import DIGESTS
+from edgekit.devices.scripts import DIGESTS, KEEP_DATA
 from edgekit.devices.upload import HASHED_BYTES_PER_S, Progress, Upload
 from edgekit.errors import ArtifactError, RemoteCommandError
 
@@ -151,6 +152,31 @@ class Store:
                 progress=Progress(on_bytes) if on_bytes else None,
                 finish=finish,
             ).run()
+
+    def put_data(self, name: str, sources: Sequence[tuple[Path, FileEntry]], *, keeping: Sequence[str]) -> str:
+        """Brings a folder of samples to the device, unless it is there; returns its path.
+
+        Args:
+            name: a sha256 over its content.
+            sources: files here, and their path in the folder, size and sha256.
+            keeping: names of others that stay. What else is kept there of samples goes first: it may need the space.
+
+        Raises:
+            DeviceError: as `push`.
+        """
+        final = f"data/{_checked(name)}"
+        self.keep_data([*keeping, name])
+        if self._differing(self._device.path(final), [entry for _, entry in sources], step="looking for the samples"):
+            self.put_folder(final, sources, what="the samples")
+        return self._device.path(final)
+
+    def keep_data(self, names: Sequence[str]) -> None:
+        """Removes all samples from the device but those of these names.
+
+        Raises:
+            DeviceError: the link failed.
+        """
+        self._device.script(KEEP_DATA, self._device.root, *map(_checked, names), step="making room for samples")
 
     def put_file(self, local: Path, sha256: str) -> str:
         """Brings the runner to the device, unless it is there; returns its path.

@@ -8,6 +8,7 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     __main__    reads one request (JSON), carries it out
     protocol    the event lines, on a stream that nothing else can write to
     session     an artifact in a runtime: set inputs, invoke, get outputs
+    answer      a range of samples, and what the payload answers to each, for `edgekit evaluate`
     compare     SNR, cosine, top-1: what "the same answer" means, here and on the device
     measure     warm-up to a steady state, samples, stop rules
     memory      peak resident memory of this process, from the kernel
@@ -16,5 +17,7 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     native/     its twin in C, for devices without Python (docs/native-runner.md)
 """
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the request and of the event lines."""
+READS = (1, 2)
+"""Versions of requests that are carried out: 1 has no `answer`."""

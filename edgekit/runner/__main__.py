@@ -11,7 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import SCHEMA, compare, facts, measure, memory, runtimes
+from . import READS, SCHEMA, compare, facts, measure, memory, runtimes
+from .answer import answer_samples
 from .protocol import Events
 from .session import get_sample, run_samples, set_sample
 
@@ -114,6 +115,15 @@ def _check(request: dict[str, Any], events: Events) -> int:
     return 0 if _check_golden(session, request, events) else 3
 
 
+def _answer(request: dict[str, Any], events: Events) -> int:
+    """Samples of the host's through the payload, their outputs to the host, for `edgekit evaluate`."""
+    runtime, version = _runtime(request["runtime"])
+    events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
+    payload = os.path.join(request["artifact"], request["payload"])
+    answer_samples(runtime.load(payload, request["threads"], request["bindings"]), request["samples"], events)
+    return 0
+
+
 def _info(request: dict[str, Any], events: Events) -> int:
     events.emit("facts", when="now", **facts.gather())
     for name in request["runtimes"]:
@@ -125,14 +135,19 @@ def _info(request: dict[str, Any], events: Events) -> int:
     return 0
 
 
-_ACTIONS: dict[str, Callable[[dict[str, Any], Events], int]] = {"bench": _bench, "check": _check, "info": _info}
+_ACTIONS: dict[str, Callable[[dict[str, Any], Events], int]] = {
+    "answer": _answer,
+    "bench": _bench,
+    "check": _check,
+    "info": _info,
+}
 
 
 def main(argv: Sequence[str]) -> int:
     events = Events.on_stdout()
     try:
         request = json.loads(argv[1])
-        if request.get("schema") != SCHEMA:
+        if request.get("schema") not in READS:
             raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)  # noqa: TRY301 - it ends as one event
         events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable, runner="python")
         status = _ACTIONS[request["do"]](request, events)

@@ -19,7 +19,8 @@ def _to_stored(array: Any, tensor: dict[str, Any]) -> Any:
     return np.clip(stored, limits.min, limits.max).astype(dtype)
 
 
-def _to_real(array: Any, tensor: dict[str, Any]) -> Any:
+def to_real(array: Any, tensor: dict[str, Any]) -> Any:
+    """A tensor's values, dequantized with its `scale` and `zero_point` if it has them and stores integers."""
     import numpy as np
 
     if tensor["scale"] is None or array.dtype.kind == "f":
@@ -35,16 +36,27 @@ def set_sample(session: Any, sample: Sequence[Any]) -> None:
 
 def get_sample(session: Any) -> list[Any]:
     """All outputs of the last invoke, dequantized."""
-    return [_to_real(session.get_output(i), session.outputs[i]) for i in range(len(session.outputs))]
+    return [to_real(session.get_output(i), session.outputs[i]) for i in range(len(session.outputs))]
 
 
-def run_samples(session: Any, inputs: Sequence[Any], tick: Callable[[], object] | None = None) -> list[Any]:
+def get_stored(session: Any) -> list[Any]:
+    """All outputs of the last invoke, as the payload stores them; `to_real` dequantizes them elsewhere."""
+    return [session.get_output(i) for i in range(len(session.outputs))]
+
+
+def run_samples(
+    session: Any,
+    inputs: Sequence[Any],
+    tick: Callable[[], object] | None = None,
+    read: Callable[[Any], list[Any]] = get_sample,
+) -> list[Any]:
     """Runs every sample.
 
     Args:
         session: a runtime's session.
         inputs: one array per input, `(n, *shape)`.
         tick: called after each sample.
+        read: what reads the outputs of one.
 
     Returns:
         One array per output, `(n, *shape)`.
@@ -55,7 +67,7 @@ def run_samples(session: Any, inputs: Sequence[Any], tick: Callable[[], object] 
     for k in range(len(inputs[0])):
         set_sample(session, [array[k] for array in inputs])
         session.invoke()
-        for i, output in enumerate(get_sample(session)):
+        for i, output in enumerate(read(session)):
             collected[i].append(np.array(output))
         if tick is not None:
             tick()

@@ -4,6 +4,10 @@ Every recipe that the device has a runtime for is converted and proven; what bre
 before it is measured. The rest race on the device (`edgekit.bench.race`), each with every thread count; what takes too
 much memory is out when that is known. The winner is the fastest, or the smallest payload of those within the race's
 tolerance of it. The Pareto front holds what nothing beats in latency, accuracy and size together.
+
+Before it beats another, and before it is named, an arm answers the model's evaluation data on the device
+(`edgekit.workflows.checking`): golden inputs are eight samples, and a runtime can be right on those, and fast, and
+wrong. One that is less accurate there than here, or breaks the budget there, is out, and the next one is asked.
 """
 
 from __future__ import annotations
@@ -11,81 +15,33 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from edgekit import plugins
-from edgekit.artifact import Accuracy, Artifact
 from edgekit.bench.compare import middle
 from edgekit.bench.measure import Prepared, measure, prepare
 from edgekit.bench.race import Race, Rules, race
 from edgekit.convert import convert
+from edgekit.convert.load import is_model_folder
 from edgekit.devices.runner_client import device_info
-from edgekit.errors import DataError, RunnerError, RuntimeMissingError, WrongAnswerError
-from edgekit.files import point_to, write_file
+from edgekit.errors import RunnerError, RuntimeMissingError, WrongAnswerError
+from edgekit.files import point_to
 from edgekit.recipe import Recipe
+from edgekit.workflows.checking import Checked, Checking
+from edgekit.workflows.tuned import Arm, Limits, State, Tuned, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from edgekit.artifact import Artifact
     from edgekit.convert import Bounds, Outcome
     from edgekit.convert.load import ModelRef
     from edgekit.devices import Device
 
-SCHEMA = 1
-SUFFIX = ".tune.json"
 TRIPLES = {"aarch64": "aarch64-linux-gnu", "armv7l": "armv7-linux-gnueabihf", "x86_64": "x86_64-linux-gnu"}
 """What a compiled format is compiled for, by what a device calls its machine."""
-
-State = Literal["winner", "front", "beaten", "slower", "over a limit", "failed"]
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an artifact may cost: of the metric ("1%"), bytes of payload, bytes of memory there. None: anything."""
-
-    max_drop: str | None = None
-    max_size_bytes: int | None = None
-    max_memory_bytes: int | None = None
-
-
-class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A recipe with a thread count, and what became of it. What was not measured is None, `because` of something.
-
-    state: "winner"; "front": as good in some respect as anything; "slower": not told from the winner by the race, but
-    no better in any respect; "beaten" in the race; "over a limit"; "failed".
-    """
-
-    recipe: Recipe
-    threads: int
-    state: State
-    artifact: str | None = None
-    latency_ns: float | None = None
-    blocks: int = 0
-    size_bytes: int | None = None
-    memory_bytes: int | None = None
-    accuracy: Accuracy | None = None
-    because: str = ""
-
-
-class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The outcome for a model on a target; arms by latency, those without one last."""
-
-    id: str
-    started_at: str
-    model: str
-    target: str
-    limits: Limits
-    seed: int
-    arms: tuple[Arm, ...]
-    schema: int = SCHEMA
-
-    @property
-    def winner(self) -> Arm | None:
-        """The arm to deploy; None if nothing is inside the limits."""
-        return next((arm for arm in self.arms if arm.state == "winner"), None)
 
 
 @dataclass(frozen=True)
@@ -96,6 +52,7 @@ class Telling:
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_round: Callable[[int, int], None] = lambda _number, _arms: None
     on_block: Callable[[str], None] = lambda _arm: None
+    on_evaluation: Callable[[str], None] = lambda _arm: None
 
 
 def default_recipes(device: Device) -> list[Recipe]:
@@ -133,6 +90,7 @@ def tune(
     rules: Rules,
     lock: Callable[[], AbstractContextManager[object]],
     bounds: Bounds | None = None,
+    checked: Checked = "winner",
     telling: Telling | None = None,
 ) -> Tuned:
     """Converts, races, and links the winner as `out/MODEL/tuned-TARGET`.
@@ -147,6 +105,7 @@ def tune(
         rules: of the race.
         lock: gives the block in which the device is ours; entered when everything is converted.
         bounds: of the conversions.
+        checked: which arms are evaluated on the device before they are named so.
         telling: who is told what is going on.
 
     Raises:
@@ -162,40 +121,18 @@ def tune(
     settled = [arm for outcome in outcomes for arm in _out_before_the_race(outcome, threads, limits)]
     artifacts = _distinct(outcomes, {str(arm.recipe) for arm in settled})
     with lock():
-        found = _Racing(device, artifacts, threads, limits, telling).run(rules)
-    arms = _ranked([*settled, *found], rules.tolerance)
+        checking = None
+        if checked != "none" and is_model_folder(ref.path):
+            checking = Checking(device, ref, artifacts, limits, telling.on_evaluation)
+        arms = [*settled, *_Racing(device, artifacts, threads, limits, telling, checking).run(rules)]
+        if checking is not None:
+            arms = checking.settle(arms, rules.tolerance, whole_front=checked == "front")
+    arms = ranked(arms, rules.tolerance)
     made = Tuned(secrets.token_hex(6), started, ref.name, device.target.name, limits, rules.seed, tuple(arms))
     if made.winner is not None:
         link = next(o.link for o in outcomes if o.artifact is not None and o.artifact.id == made.winner.artifact)
         assert link is not None
         point_to(out / ref.name / f"tuned-{device.target.name}", link.resolve())
-    return made
-
-
-def write_tuned(made: Tuned, folder: Path) -> Path:
-    """Writes it under `folder/TARGET/` and returns its file.
-
-    Raises:
-        StorageError: it cannot be written; then nothing is.
-    """
-    stamp = made.started_at.replace("-", "").replace(":", "")
-    path = folder / made.target / f"{stamp}-{made.model}-{made.id[:6]}{SUFFIX}"
-    write_file(path, msgspec.json.encode(made) + b"\n")
-    return path
-
-
-def read_tuned(path: Path) -> Tuned:
-    """Reads a file of `write_tuned`.
-
-    Raises:
-        DataError: it is none, or of another schema.
-    """
-    try:
-        made = msgspec.json.decode(path.read_bytes(), type=Tuned)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DataError(f"{path} is not what `edgekit tune` wrote: {error}.", remedy="Tune again.") from error
-    if made.schema != SCHEMA:
-        raise DataError(f"{path} has schema {made.schema}.", remedy=f"This version reads schema {SCHEMA}.")
     return made
 
 
@@ -226,9 +163,10 @@ class _Racing:
     """The race on the device: pushes, measures, keeps what each arm costs there."""
 
     def __init__(
-        self, device: Device, artifacts: Sequence[Artifact], threads: Sequence[int], limits: Limits, telling: Telling
-    ) -> None:
-        self._device, self._limits, self._telling = device, limits, telling
+        self, device: Device, artifacts: Sequence[Artifact], threads: Sequence[int], limits: Limits, telling: Telling,
+        checking: Checking | None,
+    ) -> None:  # fmt: skip
+        self._device, self._limits, self._telling, self._checking = device, limits, telling, checking
         self._artifacts = {artifact.id: artifact for artifact in artifacts}
         self._keys = [(artifact.id, count) for artifact in artifacts for count in threads]
         self._prepared: dict[tuple[str, int], Prepared] = {}
@@ -239,7 +177,10 @@ class _Racing:
         """All arms of the race, with what became of them."""
         if not self._keys:
             return []
-        done = race(self._keys, self._block, rules=rules, on_round=lambda n, arms: self._telling.on_round(n, len(arms)))
+        done = race(
+            self._keys, self._block, rules=rules, on_round=lambda n, arms: self._telling.on_round(n, len(arms)),
+            may_lead=self._may_lead,
+        )  # fmt: skip
         return [self._arm(key, done) for key in self._keys]
 
     def _block(self, key: tuple[str, int]) -> float | None:
@@ -260,13 +201,16 @@ class _Racing:
             return None
         return block.median_ns
 
+    def _may_lead(self, key: tuple[str, int], median_ns: float) -> bool:
+        return self._checking is None or self._checking.found(key, median_ns).out is None
+
     def _arm(self, key: tuple[str, int], done: Race[tuple[str, int]]) -> Arm:
         manifest = self._artifacts[key[0]].manifest
         medians = done.medians_ns.get(key, ())
         state, because = self._lost.get(key, ("slower", ""))
         if key in done.beaten:
             state, because = "beaten", f"clearly slower than the fastest after round {done.beaten[key]}"
-        return Arm(
+        arm = Arm(
             recipe=manifest.recipe,
             threads=key[1],
             state=state,
@@ -278,30 +222,4 @@ class _Racing:
             accuracy=manifest.accuracy,
             because=because,
         )
-
-
-def _ranked(arms: Sequence[Arm], tolerance: float) -> list[Arm]:
-    """Names the winner and the front, and sorts by latency."""
-    finalists = [arm for arm in arms if arm.state == "slower"]
-    fastest = min((arm.latency_ns or 0.0 for arm in finalists), default=0.0)
-    as_fast = [arm for arm in finalists if (arm.latency_ns or 0.0) <= fastest * (1 + tolerance)]
-    winner = min(as_fast, key=lambda arm: (arm.size_bytes or 0, arm.latency_ns or 0.0), default=None)
-    measured = [arm for arm in arms if arm.state in ("slower", "beaten")]
-    named = []
-    for arm in arms:
-        if arm is winner:
-            named.append(msgspec.structs.replace(arm, state="winner"))
-        elif arm in measured and not any(_beats(other, arm) for other in measured):
-            named.append(msgspec.structs.replace(arm, state="front"))
-        else:
-            named.append(arm)
-    return sorted(named, key=lambda arm: (arm.latency_ns is None, arm.latency_ns or 0.0))
-
-
-def _beats(a: Arm, b: Arm) -> bool:
-    """Whether a is at least as good in every respect, and better in one: latency, size, accuracy where both have it."""
-    respects = [(a.latency_ns or 0.0, b.latency_ns or 0.0), (a.size_bytes or 0, b.size_bytes or 0)]
-    drops = [arm.accuracy.drop if arm.accuracy is not None else None for arm in (a, b)]
-    if drops[0] is not None and drops[1] is not None:
-        respects.append((drops[0], drops[1]))
-    return all(x <= y for x, y in respects) and any(x < y for x, y in respects)
+        return arm if self._checking is None else self._checking.marked(arm)

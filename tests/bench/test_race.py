@@ -80,3 +80,20 @@ def test_the_order_changes_and_the_seed_repeats_it() -> None:
 def test_rules_that_cannot_be(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="race"):
         Rules(**bad)
+
+
+def test_who_may_not_lead_beats_nobody_and_is_asked_once() -> None:
+    asked = []
+
+    def may_lead(arm: str, median_ns: float) -> bool:
+        asked.append((arm, round(median_ns)))
+        return arm != "wrong"
+
+    speed = {"wrong": 10.0, "right": 100.0, "slow": 200.0}
+    draw = random.Random(0)
+    done = race(list(speed), lambda arm: speed[arm] * draw.gauss(1, 0.001), rules=Rules(rounds=2), may_lead=may_lead)
+    assert [arm for arm, _ in asked] == ["wrong", "right"]
+    assert done.refused == ["wrong"]
+    assert done.finalists == ["right"]
+    assert list(done.beaten) == ["slow"]
+    assert len(done.medians_ns["wrong"]) == 3

@@ -15,11 +15,14 @@ import pytest
 
 from edgekit.artifact import Accuracy
 from edgekit.bench.compare import compare
+from edgekit.bench.evaluation import Evaluated, write_evaluated
+from edgekit.bench.evaluation.judge import Interval
+from edgekit.bench.evaluation.result import Agreement, Data, OnDevice
 from edgekit.bench.report import page, plots
 from edgekit.bench.report.figures import _around, _front
 from edgekit.bench.report.page import headline
 from edgekit.bench.report.theme import INK, SERIES, to_file
-from edgekit.bench.run import Run, write_run
+from edgekit.bench.run import Facts, Run, write_run
 from tests.bench.runs import make_block, noisy_run
 
 if TYPE_CHECKING:
@@ -127,6 +130,51 @@ def test_the_command_writes_page_and_plots(tmp_path: Path) -> None:
     nothing = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert nothing.returncode == 2
     assert "--html" in nothing.stderr
+
+
+def evaluation_of(run: Run, device: float, outcome: str = "same") -> Evaluated:
+    accuracy = OnDevice("accuracy", "%", True, 0.98, 0.97, 0.97, "computed", device, 0.97 - device,
+                        Interval(0.0, 0.1, 0.95, "tango", 3, 1, 0.6), 0.01)  # fmt: skip
+    return Evaluated(
+        "e" * 12, "2026-11-27T17:00:00Z", run.artifact, run.model, run.recipe, run.context, Facts({}, {}),
+        Data("ab" * 32, 360, 360, "360 evaluation samples", (HOSTILE,)), accuracy,
+        Agreement(360, run.blocks[0].golden, 20.0, True), outcome, "it says why", "1%", 0, 1,
+    )  # fmt: skip
+
+
+def test_accuracy_on_the_device_is_shown_and_wrong_comes_first() -> None:
+    runs = two_runs()
+    right, wrong = evaluation_of(runs[0], 0.97), evaluation_of(runs[1], 0.4321, "worse")
+    joined = {runs[0].id: right, runs[1].id: wrong}
+    drawn = plots(runs, joined)
+    (pareto,) = [plot for plot in drawn if plot.name.endswith("pareto")]
+    assert "evaluated on the device" in pareto.says
+    text = page("digits", runs, (), drawn, evaluations=joined)
+    assert "43.21 %" in text
+    assert "It says why" not in text
+    told = "Less accurate on the device than on the host: digits_cnn tflite:float32 on board"
+    assert text.index(told) < text.index("<table")
+    assert "pwned" in text
+    assert HOSTILE not in text
+    assert "Accuracy on the device" not in page("digits", runs, (), plots(runs))
+
+
+def test_a_part_of_the_samples_is_no_match_for_a_manifests_metric() -> None:
+    runs = two_runs()
+    part = evaluation_of(runs[0], 0.5)
+    part = msgspec.structs.replace(part, data=msgspec.structs.replace(part.data, samples=20))
+    (pareto,) = [plot for plot in plots(runs, {runs[0].id: part}) if plot.name.endswith("pareto")]
+    assert "on the device" not in pareto.says
+
+
+def test_the_command_joins_evaluations_to_runs(tmp_path: Path) -> None:
+    run = two_runs()[0]
+    write_run(run, tmp_path / "runs")
+    write_evaluated(evaluation_of(run, 0.9654), tmp_path / "runs")
+    command = [sys.executable, "-m", "edgekit", "report", str(tmp_path / "runs"), "--html", str(tmp_path / "r.html")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "96.54 %" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

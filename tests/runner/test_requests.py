@@ -121,7 +121,7 @@ def test_a_slow_invoke_gives_signs_of_life(pushed: Pushed, request_for: Callable
         ("raise ImportError('no litert here')", {}, "runtime-missing", "no litert here (Python "),
         ("pass", {"runtime": "nope"}, "unknown-runtime", "nope"),
         ("pass", {"payload": b"garbage"}, "failed", "ValueError: this is no payload"),
-        ("pass", {"schema": 2}, "protocol", "schema 1"),
+        ("pass", {"schema": 3}, "protocol", "schema 2"),
         ("pass", {"do": "dance"}, "failed", "dance"),
         ("pass", {"golden": {"inputs": ["no.npy"], "outputs": [], "min_snr_db": 1}}, "failed", "no.npy"),
     ],

@@ -17,7 +17,7 @@ INT8 = {"name": "x", "shape": [1, 2], "dtype": "int8", "scale": 0.5, "zero_point
 
 @given(st.integers(-128, 127))
 def test_what_is_stored_is_what_is_read(stored: int) -> None:
-    real = session._to_real(np.array([stored], "int8"), INT8)
+    real = session.to_real(np.array([stored], "int8"), INT8)
     assert real.dtype == np.float32
     assert real[0] == 0.5 * (stored + 3)
     assert session._to_stored(real, INT8)[0] == stored

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from edgekit.bench.report.theme import FAINT, INK, STYLE, series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from edgekit.bench.evaluation import Evaluated
     from edgekit.bench.run import Block, Run
 
 WIDTH_IN = 7.6
@@ -36,14 +37,19 @@ class Plot:
     figure: Figure
 
 
-def plots(runs: Sequence[Run]) -> list[Plot]:
-    """Every plot that the runs have data for; runs of one model share a plot."""
+def plots(runs: Sequence[Run], evaluations: Mapping[str, Evaluated] | None = None) -> list[Plot]:
+    """Every plot that the runs have data for; runs of one model share a plot.
+
+    Args:
+        runs: a colour each.
+        evaluations: by a run's id, its artifact's accuracy on the device.
+    """
     found = []
     for model, group in groupby(sorted(runs, key=lambda run: run.model), key=lambda run: run.model):
         members = list(group)
         found.append(_distributions(model, members))
         if len(members) > 1:
-            found.append(_pareto(model, members))
+            found.append(_pareto(model, members, _on_device(evaluations or {})))
         found.append(_over_time(model, members))
     return found
 
@@ -116,17 +122,28 @@ def _distributions(model: str, runs: Sequence[Run]) -> Plot:
     return styled(draw)
 
 
-def _pareto(model: str, runs: Sequence[Run]) -> Plot:
+def _on_device(evaluations: Mapping[str, Evaluated]) -> dict[str, float]:
+    """By a run's id, the metric on the device over all samples: of fewer it is no match for a manifest's."""
+    return {
+        key: made.accuracy.device
+        for key, made in evaluations.items()
+        if made.accuracy.device is not None and made.data.samples == made.data.of
+    }
+
+
+def _pareto(model: str, runs: Sequence[Run], on_device: Mapping[str, float]) -> Plot:
     def draw() -> Plot:
         figure = figure_of(3.4)
         axes = figure.subplots()
         unit, ns = unit_of(max(_p50(run) for run in runs))
-        height, ordinate, better = _ordinate(runs)
+        height, ordinate, better = _ordinate(runs, on_device)
         largest = max(run.payload_bytes for run in runs)
         for number, run in enumerate(runs):
             x, y = _p50(run) / ns, height(run)
             area = 30 + 270 * run.payload_bytes / largest
             axes.scatter([x], [y], s=area, color=series(number), alpha=0.55, lw=0)
+            if run.id in on_device:
+                axes.scatter([x], [y], s=area, facecolors="none", edgecolors=INK, lw=1.2)
             axes.scatter([], [], s=30, color=series(number), alpha=0.55, lw=0, label=label(run))  # of the legend's size
         best = _front([(_p50(run) / ns, height(run)) for run in runs], better)
         axes.plot([x for x, _ in best], [y for _, y in best], color=FAINT, lw=1, ls="--", zorder=0)
@@ -139,18 +156,23 @@ def _pareto(model: str, runs: Sequence[Run]) -> Plot:
             "Latency against what it buys; the area is the payload's size. On the dashed line nothing is better in "
             "both respects."
         )
+        if on_device:
+            says += " A ring marks what was evaluated on the device; the others have the host's metric."
         return Plot(f"{model}-pareto", f"{model}: what the latency buys", says, figure)
 
     return styled(draw)
 
 
-def _ordinate(runs: Sequence[Run]) -> tuple[Callable[[Run], float], str, int]:
-    """What the Pareto plot's ordinate is: the model's metric if every run has it, else size. 1: higher is better."""
+def _ordinate(
+    runs: Sequence[Run], on_device: Mapping[str, float]
+) -> tuple[Callable[[Run], float], str, int]:  # fmt: skip
+    """What the Pareto plot's ordinate is: the model's metric if every run has it, on the device where it was evaluated
+    there; else size. 1: higher is better."""
     first = runs[0].accuracy
     if first is not None and all(run.accuracy is not None and run.accuracy.artifact is not None for run in runs):
         scale = 100 if first.unit == "%" else 1
         return (
-            lambda run: scale * _metric(run),
+            lambda run: scale * on_device.get(run.id, _metric(run)),
             f"{first.metric}, {first.unit}" if first.unit else f"{first.metric}",
             1 if first.higher_is_better else -1,
         )

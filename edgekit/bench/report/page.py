@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.bench.comparable import FACTS
+from edgekit.bench.evaluation.summary import difference
 from edgekit.bench.report.theme import SERIES, to_svg
-from edgekit.units import duration, metric, size
+from edgekit.units import decibel, duration, metric, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgekit.bench.compare import Comparison
+    from edgekit.bench.evaluation import Evaluated
     from edgekit.bench.history import Series
     from edgekit.bench.report.figures import Plot
     from edgekit.bench.run import Run
@@ -29,12 +31,18 @@ OUTCOMES = {
 }
 MARKS = {"regressed": "regressed", "improved": "improved", "shifted": "inconclusive", "steady": "equivalent"}
 """How a history's outcome is coloured: as the verdict that is nearest to it."""
+ACCURACY_MARKS = {"same": "equivalent", "worse": "regressed", "inconclusive": "inconclusive"}
+"""Likewise an evaluation's."""
 
 
 def page(
-    title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], plots: Sequence[Plot],
+    title: str,
+    runs: Sequence[Run],
+    comparisons: Sequence[Comparison],
+    plots: Sequence[Plot],
     histories: Sequence[Series] = (),
-) -> str:  # fmt: skip
+    evaluations: Mapping[str, Evaluated] | None = None,
+) -> str:
     """The page as one HTML document.
 
     Args:
@@ -43,12 +51,13 @@ def page(
         comparisons: verdicts, shown first; empty for none.
         plots: of the runs.
         histories: a row each, before the runs; empty for none.
+        evaluations: by a run's id, its artifact's accuracy on the device.
     """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        duration=duration, size=size, metric=metric, percent=percent, percentile=percentile, fact=fact
+        decibel=decibel, duration=duration, size=size, metric=metric, percent=percent, percentile=percentile, fact=fact
     )
     folder = files(__package__)
     template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
@@ -58,9 +67,12 @@ def page(
         comparisons=comparisons,
         histories=histories,
         marks=MARKS,
-        headline=headline(runs, comparisons, histories),
+        evaluations=evaluations or {},
+        accuracy_marks=ACCURACY_MARKS,
+        headline=headline(runs, comparisons, histories, evaluations or {}),
         plots=[{"title": p.title, "says": p.says, "svg": to_svg(p.figure, f"{p.title}. {p.says}")} for p in plots],
         outcomes=OUTCOMES,
+        difference=difference,
         environment=environment_rows(runs),
         style=folder.joinpath("page.css").read_text(encoding="utf-8"),
         series=len(SERIES),
@@ -69,9 +81,16 @@ def page(
 
 
 def headline(
-    runs: Sequence[Run], comparisons: Sequence[Comparison], histories: Sequence[Series] = ()
+    runs: Sequence[Run],
+    comparisons: Sequence[Comparison],
+    histories: Sequence[Series] = (),
+    evaluations: Mapping[str, Evaluated] | None = None,
 ) -> tuple[str, str]:
-    """The verdict on everything: its outcome, and a sentence."""
+    """The verdict on everything: its outcome, and a sentence. What is wrong comes before what is slow."""
+    wrong = [made for made in (evaluations or {}).values() if made.outcome == "worse"]
+    if wrong:
+        named = ", ".join(sorted({f"{made.model} {made.recipe} on {made.context.target}" for made in wrong}))
+        return "regressed", f"Less accurate on the device than on the host: {named}."
     if comparisons:
         outcomes = [comparison.verdict.outcome for comparison in comparisons]
         for outcome in ("regressed", "inconclusive", "incomparable", "improved"):

@@ -112,6 +112,24 @@ void event_string(const char *name, const char *text) {
   append_quoted(text);
 }
 
+void event_bytes(const char *name, const void *bytes, size_t size) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const unsigned char *from = bytes;
+  name_it(name);
+  append("\"", 1);
+  for (size_t i = 0; i < size; i += 3) {
+    size_t left = size - i < 3 ? size - i : 3;
+    unsigned group = (unsigned)from[i] << 16;
+    if (left > 1) group |= (unsigned)from[i + 1] << 8;
+    if (left > 2) group |= from[i + 2];
+    char text[4] = {digits[group >> 18], digits[group >> 12 & 63], digits[group >> 6 & 63], digits[group & 63]};
+    if (left < 3) text[3] = '=';
+    if (left < 2) text[2] = '=';
+    append(text, 4);
+  }
+  append("\"", 1);
+}
+
 void event_open(const char *name, char bracket) {
   name_it(name);
   append(&bracket, 1);

@@ -26,6 +26,7 @@ void event_bool(const char *name, bool value);
 void event_integer(const char *name, int64_t value);
 void event_real(const char *name, double value);
 void event_string(const char *name, const char *text); /* NULL becomes null; what is not UTF-8 becomes '?' */
+void event_bytes(const char *name, const void *bytes, size_t size); /* as base64 */
 void event_integers(const char *name, const int64_t *values, size_t count);
 void event_open(const char *name, char bracket); /* '{' or '[' */
 void event_close(char bracket);                  /* '}' or ']' */

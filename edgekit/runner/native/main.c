@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "clock.h"
 #include "compare.h"
 #include "events.h"
@@ -22,7 +23,7 @@
 #include "session.h"
 #include "supervise.h"
 
-enum { PATH_BYTES = 8192, WRONG_ANSWER = 3 };
+enum { WRONG_ANSWER = 3 };
 
 typedef struct {
   Npy inputs[MAX_TENSORS], outputs[MAX_TENSORS];
@@ -48,20 +49,6 @@ void *allocate(size_t count, size_t size) {
   return memory;
 }
 
-static const char *in_artifact(const Request *request, const char *name, char path[PATH_BYTES]) {
-  int length = snprintf(path, PATH_BYTES, "%s/%s", request->artifact, name);
-  if (length < 0 || length >= PATH_BYTES) fail("failed", "a path of the artifact is too long");
-  return path;
-}
-
-static void load_arrays(const Request *request, const char *const *names, size_t count, Npy *arrays) {
-  char path[PATH_BYTES];
-  for (size_t i = 0; i < count; i++) {
-    const char *problem = npy_load(in_artifact(request, names[i], path), &arrays[i]);
-    if (problem != NULL) fail("failed", "%s cannot be read: %s", path, problem);
-  }
-}
-
 static void emit_runtime(const Runtime *runtime, const char *version, int threads) {
   event_begin("runtime");
   event_string("name", runtime->name);
@@ -85,7 +72,7 @@ static const Runtime *open_runtime(const Request *request) {
 static void load_session(const Request *request, const Runtime *runtime, Session *session) {
   char path[PATH_BYTES];
   supervisor_stage("loading the model");
-  in_artifact(request, request->payload, path);
+  path_in(request->artifact, request->payload, path);
   if (access(path, R_OK) != 0) fail("failed", "%s cannot be read: %s", path, strerror(errno));
   runtime->load(session, path, request->threads, &request->bindings);
 }
@@ -96,8 +83,9 @@ static bool check_golden(const Request *request, const Runtime *runtime, Session
   double *got[MAX_TENSORS], *expected[MAX_TENSORS];
   bool passed = true;
   supervisor_stage("running the golden inputs");
-  load_arrays(request, request->golden.outputs, request->golden.outputs_count, golden->outputs);
-  check_arrays(session->outputs, session->outputs_count, golden->outputs, request->golden.outputs_count, "output");
+  load_arrays(request->artifact, request->golden.outputs, request->golden.outputs_count, golden->outputs);
+  check_arrays(session->outputs, session->outputs_count, golden->outputs, request->golden.outputs_count,
+               "golden output");
   size_t samples = golden->inputs[0].shape[0];
   if (session->outputs_count == 0) fail("failed", "the model has no output");
   if (golden->outputs[0].shape[0] != samples) fail("failed", "there are not as many golden outputs as inputs");
@@ -139,7 +127,7 @@ static bool check_golden(const Request *request, const Runtime *runtime, Session
 static void load_inputs(const Request *request, Golden *golden) {
   supervisor_stage("reading the golden inputs");
   if (request->golden.inputs_count == 0) fail("failed", "the artifact has no golden input");
-  load_arrays(request, request->golden.inputs, request->golden.inputs_count, golden->inputs);
+  load_arrays(request->artifact, request->golden.inputs, request->golden.inputs_count, golden->inputs);
 }
 
 static int64_t since(int64_t start) { return clock_ns() - start; }
@@ -149,7 +137,8 @@ static void first_time(const Request *request, const Runtime *runtime, Session *
   int64_t start = clock_ns();
   load_session(request, runtime, session);
   int64_t init_ns = since(start);
-  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count, "input");
+  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count,
+               "golden input");
   supervisor_stage("running the model for the first time");
   start = clock_ns();
   set_sample(runtime, session, golden->inputs, 0);
@@ -219,8 +208,16 @@ static int check(const Request *request, Session *session, Golden *golden) {
   const Runtime *runtime = open_runtime(request);
   load_inputs(request, golden);
   load_session(request, runtime, session);
-  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count, "input");
+  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count,
+               "golden input");
   return check_golden(request, runtime, session, golden) ? 0 : WRONG_ANSWER;
+}
+
+static int answer(const Request *request, Session *session) {
+  const Runtime *runtime = open_runtime(request);
+  load_session(request, runtime, session);
+  answer_samples(&request->samples, runtime, session);
+  return 0;
 }
 
 static int info(const Request *request) {
@@ -259,9 +256,10 @@ static int work(void *argument) {
   event_null("python");
   event_string("runner", "native");
   event_end();
-  int status = request.action == DO_INFO    ? info(&request)
-               : request.action == DO_CHECK ? check(&request, &session, &golden)
-                                            : bench(&request, &session, &golden);
+  int status = request.action == DO_INFO     ? info(&request)
+               : request.action == DO_CHECK  ? check(&request, &session, &golden)
+               : request.action == DO_ANSWER ? answer(&request, &session)
+                                             : bench(&request, &session, &golden);
   event_begin("done");
   event_integer("status", status);
   supervisor_last_event();

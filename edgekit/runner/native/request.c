@@ -53,26 +53,42 @@ static void read_libraries(const JsonValue *root, Request *request) {
 }
 
 static void read_artifact(const JsonValue *root, Request *request) {
-  static const char *const golden_keys[] = {"inputs", "outputs", "min_snr_db", NULL};
   static const char *const bindings_keys[] = {"inputs", "outputs", NULL};
-  const JsonValue *golden = need(root, "golden", JSON_OBJECT), *bindings = need(root, "bindings", JSON_OBJECT);
-  know_only(golden, golden_keys, "golden");
+  const JsonValue *bindings = need(root, "bindings", JSON_OBJECT);
   know_only(bindings, bindings_keys, "bindings");
   request->artifact = need(root, "artifact", JSON_STRING)->string;
   request->payload = need(root, "payload", JSON_STRING)->string;
   request->runtime = need(root, "runtime", JSON_STRING)->string;
   read_names(bindings, &request->bindings);
+}
+
+static void read_golden(const JsonValue *root, Request *request) {
+  static const char *const golden_keys[] = {"inputs", "outputs", "min_snr_db", NULL};
+  const JsonValue *golden = need(root, "golden", JSON_OBJECT);
+  know_only(golden, golden_keys, "golden");
   read_names(golden, &request->golden);
   request->min_snr_db = need(golden, "min_snr_db", JSON_REAL)->real;
 }
 
+static void read_samples(const JsonValue *root, SamplesAsked *asked) {
+  static const char *const keys[] = {"folder", "inputs", "first", "count", "batch", NULL};
+  const JsonValue *samples = need(root, "samples", JSON_OBJECT);
+  know_only(samples, keys, "samples");
+  asked->folder = need(samples, "folder", JSON_STRING)->string;
+  asked->inputs_count = need_names(samples, "inputs", asked->inputs, MAX_TENSORS);
+  asked->first = need_integer(samples, "first", 0, INT32_MAX);
+  asked->count = need_integer(samples, "count", 1, INT32_MAX);
+  asked->batch = need_integer(samples, "batch", 1, INT32_MAX);
+}
+
 void read_request(const JsonValue *root, Request *request) {
   static const char *const known[] = {"schema", "do", "runtimes", "libraries", "artifact", "payload", "runtime",
-                                      "bindings", "golden", "threads", "max_warmup_ns", "min_samples", "min_ns",
+                                      "bindings", "golden", "samples", "threads", "max_warmup_ns", "min_samples", "min_ns",
                                       "max_ns", NULL};
   *request = (Request){.threads = 1};
   if (root->kind != JSON_OBJECT) fail("protocol", "the request is no table");
-  if (need_integer(root, "schema", INT64_MIN, INT64_MAX) != RUNNER_SCHEMA)
+  int64_t schema = need_integer(root, "schema", INT64_MIN, INT64_MAX);
+  if (schema < OLDEST_SCHEMA || schema > RUNNER_SCHEMA)
     fail("protocol", "this runner speaks schema %d", RUNNER_SCHEMA);
   know_only(root, known, "the request");
   read_libraries(root, request);
@@ -83,9 +99,16 @@ void read_request(const JsonValue *root, Request *request) {
   } else if (strcmp(action, "check") == 0) {
     request->action = DO_CHECK;
     read_artifact(root, request);
+    read_golden(root, request);
+  } else if (strcmp(action, "answer") == 0) {
+    request->action = DO_ANSWER;
+    read_artifact(root, request);
+    read_samples(root, &request->samples);
+    request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
   } else if (strcmp(action, "bench") == 0) {
     request->action = DO_BENCH;
     read_artifact(root, request);
+    read_golden(root, request);
     request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
     request->max_warmup_ns = need_integer(root, "max_warmup_ns", 0, INT64_MAX);
     request->min_samples = need_integer(root, "min_samples", 1, INT32_MAX);

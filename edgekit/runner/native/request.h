@@ -7,9 +7,16 @@
 
 #include "runtime.h"
 
-enum { RUNNER_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024 };
+enum { RUNNER_SCHEMA = 2, OLDEST_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024 };
 
-typedef enum { DO_INFO, DO_CHECK, DO_BENCH } Action;
+typedef enum { DO_INFO, DO_CHECK, DO_BENCH, DO_ANSWER } Action;
+
+/* Samples `first` to `first + count` of the files `inputs` in a folder; at most `batch` of them in an event. */
+typedef struct {
+  const char *folder, *inputs[MAX_TENSORS];
+  size_t inputs_count;
+  int64_t first, count, batch;
+} SamplesAsked;
 
 typedef struct {
   Action action;
@@ -20,6 +27,7 @@ typedef struct {
   Bindings bindings;
   Bindings golden; /* paths relative to the artifact */
   double min_snr_db;
+  SamplesAsked samples; /* answer */
   int threads;
   int64_t max_warmup_ns, min_samples, min_ns, max_ns;
 } Request;

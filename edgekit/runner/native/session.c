@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,24 @@ void get_sample(const Runtime *runtime, Session *session, double *const *outputs
   }
 }
 
+void get_stored(const Runtime *runtime, Session *session, unsigned char *const *outputs) {
+  for (size_t i = 0; i < session->outputs_count; i++) runtime->get_output(session, i, outputs[i]);
+}
+
+void load_arrays(const char *folder, const char *const *names, size_t count, Npy *arrays) {
+  char path[PATH_BYTES];
+  for (size_t i = 0; i < count; i++) {
+    const char *problem = npy_load(path_in(folder, names[i], path), &arrays[i]);
+    if (problem != NULL) fail("failed", "%s cannot be read: %s", path, problem);
+  }
+}
+
+const char *path_in(const char *folder, const char *name, char path[PATH_BYTES]) {
+  int length = snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+  if (length < 0 || length >= PATH_BYTES) fail("failed", "a path of the request is too long");
+  return path;
+}
+
 static bool fits(const Tensor *tensor, const Npy *array) {
   if (array->rank != tensor->rank + 1) return false;
   for (int i = 0; i < tensor->rank; i++)
@@ -62,11 +81,11 @@ static bool fits(const Tensor *tensor, const Npy *array) {
 }
 
 void check_arrays(const Tensor *tensors, size_t count, const Npy *arrays, size_t arrays_count, const char *what) {
-  if (count != arrays_count) fail("failed", "the model has %zu %ss, the artifact %zu of them", count, what, arrays_count);
+  if (count != arrays_count) fail("failed", "for the model's %zu there are %zu %ss", count, arrays_count, what);
   for (size_t i = 0; i < count; i++) {
     if (!fits(&tensors[i], &arrays[i]))
-      fail("failed", "golden %s %zu has another shape than the tensor %s", what, i, tensors[i].name);
+      fail("failed", "%s %zu has another shape than the tensor %s", what, i, tensors[i].name);
     if (arrays[i].shape[0] == 0 || arrays[i].shape[0] != arrays[0].shape[0])
-      fail("failed", "golden %s %zu has %zu samples", what, i, arrays[i].shape[0]);
+      fail("failed", "%s %zu has %zu samples", what, i, arrays[i].shape[0]);
   }
 }
