@@ -4,6 +4,8 @@
  *   add(row) -> rows   a list or tuple of numbers, or a C-contiguous buffer of float or double with one or two axes;
  *                      anything else is taken as a sequence (of sequences). A bad row raises, and nothing of the call
  *                      was counted.
+ *   tick(row) -> bool  the same, and whether `rows` has come to `due`
+ *   rows, due          rows since the last take; when `tick` says so
  *   take() -> [(cells, (missing, +inf, -inf, outside, min, max, mean, m2))]   since the last take
  *
  * A cell is found without branches: the edges are padded with +inf to 2^k - 1 and searched in k steps. Moments are
@@ -11,6 +13,8 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,7 +32,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    Py_ssize_t width, all_cells;
+    Py_ssize_t width, all_cells, rows, due;
     Feature *features;
     double *edges, *row;
     uint32_t *cells;
@@ -77,6 +81,7 @@ static void count_row(Counter *self, const double *row)
 {
     for (Py_ssize_t j = 0; j < self->width; j++)
         count_value(self, j, row[j]);
+    self->rows++;
 }
 
 static int parse_item(PyObject *item, double *value)
@@ -131,6 +136,7 @@ static PyObject *add_buffer(Counter *self, const Py_buffer *view)
         const float *values = view->buf;
         for (Py_ssize_t i = 0; i < rows * width; i++)
             count_value(self, i % width, (double)values[i]);
+        self->rows += rows;
     }
     return PyLong_FromSsize_t(rows);
 }
@@ -203,8 +209,19 @@ static PyObject *counter_add(PyObject *object, PyObject *value)
     return add_sequence(self, value);
 }
 
+static PyObject *counter_tick(PyObject *object, PyObject *value)
+{
+    Counter *self = (Counter *)object;
+    PyObject *added = counter_add(object, value);
+    if (!added)
+        return NULL;
+    Py_DECREF(added);
+    return PyBool_FromLong(self->rows >= self->due);
+}
+
 static void begin(Counter *self)
 {
+    self->rows = 0;
     memset(self->cells, 0, (size_t)self->all_cells * sizeof(uint32_t));
     memset(self->moments, 0, (size_t)self->width * sizeof(Moments));
     for (Py_ssize_t j = 0; j < self->width; j++) {
@@ -307,8 +324,15 @@ static void counter_dealloc(PyObject *object)
 
 static PyMethodDef counter_methods[] = {
     {"add", counter_add, METH_O, "Counts one row, or each row of a batch; returns how many."},
+    {"tick", counter_tick, METH_O, "Like add; returns whether as many rows as are due were counted."},
     {"take", counter_take, METH_NOARGS, "The counts since the last take."},
     {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef counter_members[] = {
+    {"rows", T_PYSSIZET, offsetof(Counter, rows), READONLY, "Rows since the last take."},
+    {"due", T_PYSSIZET, offsetof(Counter, due), 0, "At how many rows tick is true."},
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyTypeObject counter_type = {
@@ -319,6 +343,7 @@ static PyTypeObject counter_type = {
     .tp_new = counter_new,
     .tp_dealloc = counter_dealloc,
     .tp_methods = counter_methods,
+    .tp_members = counter_members,
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, NULL, NULL, NULL, NULL, NULL};

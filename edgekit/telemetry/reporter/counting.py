@@ -6,9 +6,14 @@ There are three ways that give the same counts, and `counter_of` takes the faste
     counting_numpy    where the program has imported NumPy: keeps some hundred rows, and counts them by columns
     this module       standard library: the same, with sorted columns, so that an edge costs one search and not a value
 
-A counter has `add`, which takes one row or a batch and tells how many rows that were, and `take`, which gives the
-counts since the last `take`. A row that is not of numbers, or of another length, raises and leaves nothing behind.
-State a feature: 4 bytes a cell and the moments; beside it, 512 rows of 8 bytes a value wait for their turn (not in C).
+A counter has `add`, which takes one row or a batch and tells how many rows that were; `rows`, how many there were since
+the last `take`; and `take`, which gives the counts since then. These are for one thread at a time. `tick` is for any
+thread at any time: it takes one row and tells whether something is due, which is when rows wait to be counted
+(`settle`) or `rows` has come to `due`. A lock costs as much as the counting; `tick` needs none, because it rests on one
+step that the interpreter does not divide (a list's append, or the call of a C function).
+
+A row that is not of numbers, or of another length, raises and leaves nothing behind. State a feature: 4 bytes a cell
+and the moments; beside it, up to 1,024 rows of 8 bytes a value wait for their turn (not in C).
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ import math
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from .window import FeatureCounts, merge_moments
@@ -27,8 +31,9 @@ if TYPE_CHECKING:
 
     from .reference import Feature
 
-ROWS = 512
+ROWS = 1024
 """Rows that wait: one search an edge is spread over as many values."""
+MANY = 1 << 62
 NAN = math.nan
 
 
@@ -113,42 +118,75 @@ class Counter:
     def __init__(self, features: Sequence[Feature], rows: int = ROWS) -> None:
         self._features = list(features)
         self._width = len(self._features)
-        self._rows = rows
+        self._most = rows
         self._pack = struct.Struct("%dd" % self._width).pack  # by far the fastest check that all of a row are numbers
         self._waiting: list[bytes] = []
         self._tallies = [Tally(feature.size) for feature in self._features]
+        self._counted = 0
+        self._due = MANY
+        self._limit = rows
+
+    @property
+    def rows(self) -> int:
+        """Rows since the last `take`."""
+        return self._counted + len(self._waiting)
+
+    @property
+    def due(self) -> int:
+        """At how many rows `tick` tells that something is due."""
+        return self._due
+
+    @due.setter
+    def due(self, rows: int) -> None:
+        self._due = rows
+        self._limit = min(self._most, max(1, rows - self._counted))
+
+    def tick(self, row: Any) -> bool:
+        """Takes one row, of a list or tuple; whether something is due.
+
+        Raises:
+            Exception: it is anything else; nothing was counted, and `add` may know what it is.
+        """
+        waiting = self._waiting
+        waiting.append(self._pack(*row))
+        return len(waiting) >= self._limit
 
     def add(self, row: Any) -> int:
         """Counts one row (a sequence of as many numbers as there are features), or each row of nested ones.
 
         Raises:
-            TypeError, ValueError: it is not of numbers, or of another length; nothing was counted.
+            TypeError, ValueError, OverflowError: it is not of numbers, or of another length; nothing was counted.
         """
-        waiting = self._waiting
         try:
-            waiting.append(self._pack(*row))
-        except (struct.error, TypeError):
-            rows = rows_in(row, self._width)
-            waiting += [self._pack(*numbers) for numbers in rows]
-            if len(waiting) >= self._rows:
-                self._count()
-            return len(rows)
-        if len(waiting) >= self._rows:
-            self._count()
-        return 1
+            rows = [self._pack(*row)] if type(row) in (list, tuple) else self._rows_in(row)
+        except (struct.error, TypeError, OverflowError):
+            rows = self._rows_in(row)
+        self._waiting += rows
+        if len(self._waiting) >= self._most:
+            self.settle()
+        return len(rows)
+
+    def _rows_in(self, value: Any) -> list[bytes]:
+        return [self._pack(*numbers) for numbers in rows_in(value, self._width)]
 
     def take(self) -> list[FeatureCounts]:
         """The counts since the last time, one entry a feature; begins anew."""
-        self._count()
+        self.settle()
         counts = [tally.counts() for tally in self._tallies]
         self._tallies = [Tally(feature.size) for feature in self._features]
+        self._counted = 0
+        self.due = self._due
         return counts
 
-    def _count(self) -> None:
-        values = array("d", b"".join(self._waiting))
-        self._waiting.clear()
+    def settle(self) -> None:
+        """Counts the rows that wait."""
+        n = len(self._waiting)
+        values = array("d", b"".join(self._waiting[:n]))
+        del self._waiting[:n]  # others may have been appended meanwhile
         for j, feature in enumerate(self._features):
             _count_column(self._tallies[j], feature, values[j :: self._width].tolist())
+        self._counted += n
+        self.due = self._due
 
 
 def rows_in(value: Any, width: int) -> list[list[float]]:
@@ -202,12 +240,11 @@ def _count_column(tally: Tally, feature: Feature, column: list[float]) -> None:
         column = column[first:end]
         if not column:
             return
-        total = math.fsum([value / len(column) for value in column]) * 1.0
-        mean = total
+        mean = math.fsum([value / len(column) for value in column])
     else:
         mean = total / len(column)
-    differences = [value - mean for value in column]
-    tally.moments(len(column), column[0], column[-1], mean, sum(map(mul, differences, differences)))
+    norm = math.dist(column, [mean] * len(column))
+    tally.moments(len(column), column[0], column[-1], mean, norm * norm)
 
 
 class NativeCounter:
@@ -218,6 +255,25 @@ class NativeCounter:
     def __init__(self, native: Any) -> None:
         self._native = native
         self.add = native.add
+        self.tick = native.tick
+        self.due = MANY
+
+    @property
+    def rows(self) -> int:
+        """As `Counter.rows`."""
+        return int(self._native.rows)
+
+    @property
+    def due(self) -> int:
+        """As `Counter.due`."""
+        return int(self._native.due)
+
+    @due.setter
+    def due(self, rows: int) -> None:
+        self._native.due = rows
+
+    def settle(self) -> None:
+        """As `Counter.settle`; nothing ever waits."""
 
     def take(self) -> list[FeatureCounts]:
         """As `Counter.take`."""

@@ -33,39 +33,53 @@ class NumpyCounter(Counter):
             if feature.valid_min is not None or feature.valid_max is not None
         ]
         self._shape = (self._width,)
-        self._dtype = _DOUBLE  # of the rows that wait
+        self._typed: tuple[Any, list[bytes]] = (None, [])
+        """The type of arrays that came last, and those rows of it that wait."""
+        self._others: list[tuple[Any, list[bytes]]] = []
+
+    @property
+    def rows(self) -> int:
+        """As `Counter.rows`."""
+        return super().rows + sum([len(waiting) for _, waiting in (self._typed, *self._others)])
+
+    def tick(self, row: Any) -> bool:
+        """As `Counter.tick`, also for arrays."""
+        if type(row) is not numpy.ndarray:
+            waiting = self._waiting
+            waiting.append(self._pack(*row))
+            return len(waiting) >= self._limit
+        dtype, waiting = self._typed
+        if row.dtype is not dtype or row.shape != self._shape:
+            raise TypeError("not an array of the type and shape that the last one had")
+        waiting.append(row.tobytes())
+        return len(waiting) >= self._limit
 
     def add(self, row: Any) -> int:
         """As `Counter.add`."""
-        if type(row) is not numpy.ndarray:
-            if self._dtype is not _DOUBLE:
-                self._switch(_DOUBLE)
+        if type(row) is not numpy.ndarray or row.dtype.kind not in "fiub":  # NumPy would read texts as numbers
             return super().add(row)
-        if row.dtype is not self._dtype:
-            if row.dtype.kind not in "fiub":  # NumPy would read texts as numbers
-                return self.add(row.tolist())
-            self._switch(row.dtype)
-        if row.shape == self._shape:
-            self._waiting.append(row.tobytes())
-            if len(self._waiting) >= self._rows:
-                self._count()
-            return 1
-        if row.ndim != 2 or row.shape[1] != self._width:
+        if row.shape != self._shape and (row.ndim != 2 or row.shape[1] != self._width):
             raise ValueError("values of shape %r for %d features" % (row.shape, self._width))
-        self._count()
-        for start in range(0, len(row), BATCH_ROWS):
-            self._count_columns(row[start : start + BATCH_ROWS])
-        return len(row)
+        if row.dtype is not self._typed[0]:
+            self._others.append(self._typed)  # another thread may still append to it: it is looked at once more
+            self._typed = (row.dtype, [])
+        rows = row.reshape(-1, self._width)
+        for start in range(0, len(rows), BATCH_ROWS):
+            self._count_columns(rows[start : start + BATCH_ROWS])
+        self._counted += len(rows)
+        self.settle()
+        return len(rows)
 
-    def _switch(self, dtype: Any) -> None:
-        self._count()
-        self._dtype = dtype
-
-    def _count(self) -> None:
-        if self._waiting:
-            values = numpy.frombuffer(b"".join(self._waiting), self._dtype)
-            self._waiting.clear()
-            self._count_columns(values.reshape(-1, self._width))
+    def settle(self) -> None:
+        """As `Counter.settle`."""
+        for dtype, waiting in ((_DOUBLE, self._waiting), self._typed, *self._others):
+            n = len(waiting)
+            if n:
+                self._count_columns(numpy.frombuffer(b"".join(waiting[:n]), dtype).reshape(n, self._width))
+                del waiting[:n]
+                self._counted += n
+        del self._others[:-4]
+        self.due = self._due
 
     def _count_columns(self, rows: Any) -> None:
         n = len(rows)
