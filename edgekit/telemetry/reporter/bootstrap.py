@@ -18,7 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .cells import edges_of
-from .counting import counter_of
+from .counting import counter_of, numbers_of
 from .recorder import Observed, Recorder
 from .reference import CATEGORY, INPUT, LATENCY, NUMBER, OUTPUT, Feature, Reference, Tensor
 from .summaries import defaults, loaded_numpy, rows_of, summarise
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SAMPLE = 4096
 MAX_COLUMNS = 64
 MAX_CATEGORIES = 1000
+MAX_ROWS = 64
+"""Of one call: a batch is sampled by its first rows."""
 
 
 class Bootstrap:
@@ -51,16 +53,19 @@ class Bootstrap:
         """As `Recorder.observe`."""
         rows = self._rows(INPUT, inputs) + self._rows(OUTPUT, outputs)
         latency = None if latency_ns is None else float(latency_ns)
-        samples = len(rows[0][1]) if rows else 1
+        samples = max(1, len(rows[0][1])) if rows else 1
         self._calls += 1
+        kept = min(samples, MAX_ROWS)
+        self.dropped += samples - kept
+        rows = [(key, each[:MAX_ROWS]) for key, each in rows]
         if len(self._sample) < SAMPLE:
             self._sample.append(rows)
-            self._sizes.append(samples)
+            self._sizes.append(kept)
         else:
             place = self._draw.randrange(self._calls)
-            lost = samples
+            lost = kept
             if place < SAMPLE:
-                lost, self._sizes[place], self._sample[place] = self._sizes[place], samples, rows
+                lost, self._sizes[place], self._sample[place] = self._sizes[place], kept, rows
             self.dropped += lost
         if latency is not None:
             self._latency.add([latency])
@@ -103,11 +108,35 @@ class Bootstrap:
         found: list[tuple[tuple[str, str], list[Sequence[Any]]]] = []
         for name, each in named.items():
             if (role, name) not in self._tensors:
-                self._tensors[(role, name)] = _guess(str(name), role, each)
+                if not isinstance(name, str) or not name.isprintable() or not 0 < len(name.encode("utf-8")) <= 64:
+                    raise ValueError("a tensor's name is printable text of at most 64 bytes, not %.80r" % (name,))
+                self._tensors[(role, name)] = _guess(name, role, each)
             tensor, summaries = self._tensors[(role, name)]
             rows = summarise(tensor, [summary for summary, _ in summaries], each, numpy=loaded_numpy())
-            found.append(((role, name), rows))  # type: ignore[arg-type]
+            kinds = [kind for _, kind in summaries]
+            found.append(((role, name), [_checked(kinds, row) for row in rows]))
         return found
+
+
+def _checked(kinds: Sequence[str], row: Sequence[Any]) -> list[Any]:
+    """A row of numbers, and of categories that a reference can hold.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if len(row) != len(kinds):
+        raise ValueError("a row of %d values; the first one had %d" % (len(row), len(kinds)))
+    checked: list[Any] = []
+    for kind, value in zip(kinds, row):
+        if kind == NUMBER:
+            checked += numbers_of([value])
+        elif value is None or isinstance(value, (str, int)):
+            checked.append(int(value) if isinstance(value, bool) else value)
+        elif isinstance(value, float):  # a NaN is missing; a whole number is that number
+            checked.append(int(value) if value.is_integer() else None if value != value else str(value))
+        else:
+            raise TypeError("a category is a text or a whole number, not a %s" % type(value).__name__)
+    return checked
 
 
 def _guess(name: str, role: str, value: Any) -> tuple[Tensor, list[tuple[str, str]]]:
@@ -138,7 +167,7 @@ def _feature(tensor: Tensor, summary: str, kind: str, column: Sequence[Any]) -> 
     feature = Feature(name, kind, tensor.role, tensor.name, summary, missing=len(column) - len(seen))
     if kind == CATEGORY:
         values = tuple([value for value, _ in Counter(seen).most_common(MAX_CATEGORIES)])
-        feature = feature._replace(categories=tuple([int(v) if isinstance(v, bool) else v for v in values]))
+        feature = feature._replace(categories=values)
         counts = Counter(seen)
         cells = [counts[value] for value in values]
         return feature._replace(cells=(*cells, len(seen) - sum(cells)))

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .bootstrap import Bootstrap
-from .errors import ReporterError
 from .recorder import Observed, Recorder
 from .window import Window
 
@@ -159,7 +158,7 @@ class OpenWindow:
         if isinstance(self.recorder, Bootstrap):
             try:
                 made = self.recorder.finish(self.settings.model, self.device)
-            except ReporterError:
+            except Exception:
                 made = None
             if made is None:
                 self._begin_recording()

@@ -18,6 +18,7 @@ import atexit
 import os
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .background import Background
@@ -213,7 +214,8 @@ class Reporter:
             if self._closed:
                 return
             self._closed = True
-            self._window.seal()
+            with suppress(Exception):
+                self._window.seal()
         _ALL.discard(self)
         self._background.stop(timeout_s)
 
