@@ -102,6 +102,14 @@ class ReleaseError(EdgeKitError):
     """A release repository, a key or a signature is not what it should be."""
 
 
+class RolloutError(EdgeKitError):
+    """A rollout cannot be planned, read, or do what it was asked to do now."""
+
+
+class RolloutRunningError(RolloutError):
+    """Another program is carrying the rollout out."""
+
+
 class TargetError(EdgeKitError):
     """A target file is missing, or has a wrong key or type (the line is named)."""
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "deploy": "Put an artifact on a target and make it the current one.",
     "status": "Show which artifacts a target has.",
     "rollback": "Make the last good artifact of a model current again.",
+    "rollout": "Bring an artifact to many devices in stages, and take it back if it fails there.",
     "release": "Release artifacts signed, to channels that devices follow.",
     "bench": "Measure artifacts on a target.",
     "evaluate": "Run a model's evaluation data on a target: its metric there, beside the one here.",

@@ -70,6 +70,8 @@ def deploy(
     artifact: Artifact,
     progress: Progress | None = None,
     prove: Callable[[Device, Artifact, str], Proof] | None = None,
+    *,
+    with_program: bool = True,
 ) -> Deployment:
     """Makes an artifact the current one of its model. If it is already, nothing changes.
 
@@ -77,6 +79,7 @@ def deploy(
         device: where. artifact: the artifact here. progress: whom to tell how the push goes. prove: called with the
         artifact and where it lies on the device, before it becomes current. What it raises is raised
             again; the artifact stays in the store then, and what was current stays current.
+        with_program: also bring edgekit-device, which falls back there, where there is a Python to run it.
 
     Raises:
         CorruptArtifactError: the artifact is damaged here; nothing was sent.
@@ -93,7 +96,7 @@ def deploy(
         previous, proof, program = links.previous, None, None
         if links.current != artifact.id:
             previous = links.current or links.previous
-            program = place(device)
+            program = place(device) if with_program else None
             if prove is not None:
                 proof = prove(device, artifact, Store(device).artifact_path(artifact.id))
             _switch(device, model, Links(artifact.id, previous), "activated")
