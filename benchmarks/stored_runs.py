@@ -4,8 +4,8 @@
     python benchmarks/stored_runs.py bench_results/local/....json [--runs 1000] [--rounds 5]
 
 The runs are made of the blocks of the given one, which was really measured: 5 targets, 40 recipes each, a day apart,
-the samples of each run shifted by a noise of 1 %, so that no two files are alike. Half of them are the baseline. Prints
-bytes a run as files, and packed by git; then wall and CPU seconds and the peak memory of each command as a process of
+the latencies of each run scaled by a noise of 1 %, so that no two files are alike. Half of them are the baseline.
+Prints bytes a run as files, and packed by git; then wall and CPU seconds and the peak memory of each command as a process of
 its own, its start included. Goals: seconds, and memory that does not grow with the samples.
 """
 
@@ -65,7 +65,7 @@ def _make(like: Run, count: int, folder: Path) -> None:
     draw = random.Random(0)
     for k in range(count):
         factor = draw.gauss(1, 0.01)
-        blocks = tuple(_shifted(block, factor) for block in like.blocks)
+        blocks = tuple(_scaled(block, factor) for block in like.blocks)
         samples = np.concatenate([block.samples.unpack() for block in blocks]).tolist()
         run = msgspec.structs.replace(
             like,
@@ -79,9 +79,9 @@ def _make(like: Run, count: int, folder: Path) -> None:
         write_run(run, folder / ("old" if k < count // 2 else "new"))
 
 
-def _shifted(block: Block, factor: float) -> Block:
-    shift = round((factor - 1) * block.median_ns)
-    return msgspec.structs.replace(block, samples=pack((block.samples.unpack() + shift).tolist()))
+def _scaled(block: Block, factor: float) -> Block:
+    warmup, samples = (pack(np.rint(factor * s.unpack()).astype(int).tolist()) for s in (block.warmup, block.samples))
+    return msgspec.structs.replace(block, warmup=warmup, samples=samples)
 
 
 def _print_storage(like: Run, folder: Path) -> None:

@@ -83,8 +83,11 @@ def interleaved(baseline: Run, candidate: Run, verdict: Verdict) -> Comparison:
 def latest(runs: Iterable[Run]) -> Mapping[Key, Run]:
     """By target, model, recipe and threads, the run that was started last."""
     found: dict[Key, Run] = {}
-    for run in sorted(runs, key=lambda run: (run.started_at, run.id)):
-        found[(run.context.target, run.model, str(run.recipe), run.context.threads)] = run
+    for run in runs:  # one after another: of a thousand runs only the latest are kept
+        key = (run.context.target, run.model, str(run.recipe), run.context.threads)
+        known = found.get(key)
+        if known is None or (known.started_at, known.id) <= (run.started_at, run.id):
+            found[key] = run
     return dict(sorted(found.items()))
 
 

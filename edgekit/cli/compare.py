@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import click
 
 from edgekit.cli import output
 from edgekit.cli.options import tolerance_option
 from edgekit.cli.output import json_option
+
+if TYPE_CHECKING:
+    from edgekit.bench.run import Run
 
 
 @click.command("compare")
@@ -23,12 +29,11 @@ def command(ctx: click.Context, baseline: str, candidate: str, tolerance: float,
     measures both in turn on the device, and sees much smaller differences.
     """
     from edgekit.bench.compare import Compared, compare, compare_runs
-    from edgekit.bench.stored import stored_runs
     from edgekit.cli.verdicts import exit_status, print_comparisons
     from edgekit.errors import ArtifactError
 
-    a, b = stored_runs(baseline), stored_runs(candidate)
-    if len(a) == 1 and len(b) == 1:
+    (a, of_a), (b, of_b) = _latest(baseline), _latest(candidate)
+    if of_a == 1 and of_b == 1:
         found = Compared(tuple(compare_runs([(a[0], b[0])], tolerance)), (), ())
     else:
         found = compare(a, b, tolerance)
@@ -46,3 +51,13 @@ def command(ctx: click.Context, baseline: str, candidate: str, tolerance: float,
             if only:
                 output.console().print(f"[dim]in the {name} only: {', '.join(only)}[/]")
     ctx.exit(exit_status([comparison.verdict for comparison in found.comparisons]))
+
+
+def _latest(where: str) -> tuple[list[Run], int]:
+    """The latest runs at a place, and of how many; the others are not kept in memory."""
+    from edgekit.bench.compare import latest
+    from edgekit.bench.stored import named_runs
+
+    counted = itertools.count()
+    found = list(latest(run for (_, run), _ in zip(named_runs(where), counted, strict=False)).values())
+    return found, next(counted)

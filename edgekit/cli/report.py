@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli import output
 from edgekit.cli.options import tolerance_option
 from edgekit.cli.output import json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgekit.bench.run import Run
 
 
 @click.command("report")
@@ -36,20 +42,27 @@ def command(
     from edgekit.bench import report
     from edgekit.bench.compare import compare, latest
     from edgekit.bench.evaluation.result import evaluated_of
-    from edgekit.bench.history import histories
+    from edgekit.bench.history import Collected
     from edgekit.bench.report.theme import to_file
-    from edgekit.bench.stored import stored_evaluations, stored_runs
+    from edgekit.bench.stored import named_runs, stored_evaluations
     from edgekit.files import write_file
 
     if html is None and folder is None:
         raise click.UsageError("Say what to write: --html FILE, --plots FOLDER, or both.")
     plugins.require(("jinja2", "matplotlib"), extra="report", purpose="writing a report")
-    every = [run for where in runs for run in stored_runs(where)]
-    found = list(latest(every).values())
-    compared = compare(stored_runs(against), found, tolerance).comparisons if against else ()
+    collected = Collected()
+
+    def every() -> Iterator[Run]:
+        for where in runs:
+            for _, run in named_runs(where):
+                collected.add(run, None)
+                yield run
+
+    found = list(latest(every()).values())
+    compared = compare((run for _, run in named_runs(against)), found, tolerance).comparisons if against else ()
     evaluations = [made for where in runs for made in stored_evaluations(where)]
     joined = {run.id: made for run in found if (made := evaluated_of(run, evaluations)) is not None}
-    past = report.told_of(histories(every, tolerance))
+    past = report.told_of(collected.series(tolerance))
     drawn = [*report.history_plots(past), *report.plots(found, joined)]
     models, targets = sorted({run.model for run in found}), sorted({run.context.target for run in found})
     heading = title or f"{', '.join(models)} on {', '.join(targets)}"
