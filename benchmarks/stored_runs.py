@@ -5,8 +5,8 @@
 
 The runs are made of the blocks of the given one, which was really measured: 5 targets, 40 recipes each, a day apart,
 the latencies of each run scaled by a noise of 1 %, so that no two files are alike. Half of them are the baseline.
-Prints bytes a run as files, and packed by git; then wall and CPU seconds and the peak memory of each command as a process of
-its own, its start included. Goals: seconds, and memory that does not grow with the samples.
+Prints bytes a run as files, and packed by git; then wall and CPU seconds and the peak memory of each command as a
+process of its own, its start included. Goals: seconds, and memory that does not grow with the samples.
 """
 
 from __future__ import annotations
