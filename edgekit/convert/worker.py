@@ -115,6 +115,8 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
     facts = read_facts(source)
     calibration = calibration_of(job, facts, precision)
     stage("converting")
+    form.load(job.kind)
+    form.progress = stage
     (work / "payload").mkdir()
     payload = work / "payload" / form.payload
     converted = form.convert(_exported(job), Path(str(job.lower_folder)), job.recipe, calibration, payload)
@@ -167,6 +169,7 @@ def _explain(job: Job, stage: Callable[[str], None]) -> None:
     form: Format = plugins.load("format", job.recipe.format)()
     artifact = open_artifact(Path(str(job.artifact)))
     stage("explaining")
+    form.load(job.kind)
     told = form.explain(
         _exported(job), Path(str(job.lower_folder)), job.recipe, artifact.path / artifact.manifest.payload
     )
@@ -178,6 +181,7 @@ def _sensitivity(job: Job, stage: Callable[[str], None]) -> None:
     form: Format = plugins.load("format", job.recipe.format)()
     facts = read_facts(Path(str(job.source_folder)))
     calibration = calibration_of(job, facts, form.validate(job.recipe))
+    form.load(job.kind)
     found = search_layers(job, facts, form, _exported(job), calibration, lambda done: stage(f"layer by layer, {done}"))
     (Path(job.work) / SENSITIVITY).write_bytes(msgspec.json.encode(found))
 

@@ -11,7 +11,7 @@ is for a format whose own runtime does not run on this machine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -144,6 +144,11 @@ class Format(ABC):
     options: ClassVar[Mapping[str, str]] = {}
     compiled: ClassVar[bool] = False
     mixed: ClassVar[bool] = False
+    progress: Callable[[str], None] = staticmethod(lambda _: None)
+    """Told what a long `convert` is doing; the worker sets it."""
+
+    def load(self, kind: str) -> None:  # noqa: B027 - for those whose converter imports more than it needs
+        """Imports the converter in a worker that has this one task: to convert an export of this kind."""
 
     def lower(self, exported: Exported, folder: Path) -> None:  # noqa: B027 - a format without a shared step keeps this
         """The step that all precisions share, done once: from the source's export to files in `folder`."""

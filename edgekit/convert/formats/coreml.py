@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Operator, Precision, kept
+from edgekit.convert.imports import not_installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,13 @@ _METHODS: Mapping[str, _Method] = {
 }
 _SYSTEMS = {"iOS16": "iOS 16, macOS 13", "iOS17": "iOS 17, macOS 14", "iOS18": "iOS 18, macOS 15"}
 _COMPRESSED = ("int8", "int4", "palette4", "palette6", "palette8", "sparse-float16", "sparse-int8", "int8-activations")
+
+
+_FRAMEWORKS = (
+    "executorch", "keras", "libsvm", "sklearn", "tensorflow", "torchao", "torchaudio", "torchvision", "transformers",
+    "xgboost",
+)  # fmt: skip
+"""What coremltools imports if it is there, and a plain `torch.export` program does not need."""
 
 
 class CoreML(Format):
@@ -140,6 +148,10 @@ class CoreML(Format):
 
     def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - every precision can
         return ""
+
+    def load(self, kind: str) -> None:
+        with not_installed(_FRAMEWORKS if kind == "torch-export" else ()):
+            import coremltools  # noqa: F401 - what it found is settled from now on
 
     def convert(
         self,

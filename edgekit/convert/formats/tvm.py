@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Bindings
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Operator, Precision
+from edgekit.convert.imports import not_installed
 from edgekit.convert.sources.base import ONNX, PROGRAM
 from edgekit.errors import RecipeError, RefusedError
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from edgekit.recipe import Recipe
 
 CPU = "cpu"
+TUNE = "tune_minutes"
+MOST_MINUTES = 120
 LOWERED = "model.json"
 INT8 = "int8"
+NATIVE = "native"
 _STORED = {"float32": "float32", "float16": "float16", "weight-int8": "int8", INT8: "int8"}
 
 
@@ -50,7 +54,9 @@ class TVM(Format):
     options = {  # noqa: RUF012 - the base class declares it a ClassVar
         CPU: "the processor, in LLVM's words (cortex-a72, skylake-avx512); native is this machine's own. Without it: "
         "the least that devices of the triple have in common (x86-64-v3 and, chosen at run time, x86-64-v4; generic; "
-        "cortex-a7)"
+        "cortex-a7)",
+        TUNE: "minutes to measure tiles of matrix products for, on this machine; what was measured before is in the "
+        "cache, and with 0 nothing else is taken",
     }
     precisions = {  # noqa: RUF012 - the base class declares it a ClassVar
         "float32": Precision("as trained", 60.0, must_not_store=("int8", "float16")),
@@ -79,11 +85,28 @@ class TVM(Format):
             raise RecipeError(f"{recipe}: the option {CPU} must be a processor's name.", remedy="Mend the recipe.")
         from edgekit.convert.tvm.machine import canonical_triple
 
-        canonical_triple(recipe.triple)
+        triple = canonical_triple(recipe.triple)
+        minutes = recipe.options.get(TUNE)
+        if minutes is None:
+            return precision
+        if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not 0 <= minutes <= MOST_MINUTES:
+            raise RecipeError(
+                f"{recipe}: the option {TUNE} is {minutes!r}.", remedy=f"Give minutes, 0 to {MOST_MINUTES}."
+            )
+        if triple != canonical_triple(None) or recipe.options.get(CPU, NATIVE) != NATIVE or recipe.precision == INT8:
+            raise RecipeError(
+                f"{recipe}: the option {TUNE} measures products in floating point on this machine, so it is for this "
+                "machine's own processors, and for every precision but int8.",
+                remedy=f"Leave {TUNE} out, or convert on such a machine.",
+            )
         return precision
 
     def fixed_because(self, recipe: Recipe, kind: str) -> str:  # noqa: ARG002 - no precision can
         return "TVM's kernels are tiled and unrolled for one size of each axis when they are compiled"
+
+    def load(self, kind: str) -> None:  # noqa: ARG002 - either way what it reads here is TVM's own
+        with not_installed(["torch"]):
+            import tvm  # noqa: F401 - without PyTorch, which it would load for its tensors: 1.1 instead of 3.4 CPU s
 
     def lower(self, exported: Exported, folder: Path) -> None:
         import tvm
@@ -119,7 +142,10 @@ class TVM(Format):
             )
         module = tvm.ir.load_json((lowered / LOWERED).read_text())
         wider = None if CPU in recipe.options else machine.wider(integers=integers)
-        compiled = compile_module(module, machine, _STORED[recipe.precision], wider, calibration if integers else None)
+        tuning = self._tuning(recipe.options[TUNE], recipe) if TUNE in recipe.options else None
+        compiled = compile_module(
+            module, machine, _STORED[recipe.precision], wider, calibration if integers else None, tuning
+        )
         if integers and not compiled.integers:
             raise RefusedError(
                 f"{recipe}: no operator of this model has integer kernels here: no product or convolution of one group "
@@ -130,6 +156,8 @@ class TVM(Format):
         if wider is not None:
             notes.append(f"Compiled for {wider.cpu} too: the runtime takes that code where there is {wider.needs}.")
         notes.append(f"Linked with {link(compiled.build(machine), machine.triple, payload)}.")
+        if compiled.tuned is not None:
+            notes.append(compiled.tuned.note)
         if integers:
             notes.append(
                 f"{compiled.integers} products and convolutions are computed in integers, everything else in float32."
@@ -149,6 +177,21 @@ class TVM(Format):
             outputs=tuple(tensor["name"] for tensor in compiled.outputs),
         )
         return Converted(names, notes=tuple(notes), stand_in=stand_in)
+
+    def _tuning(self, minutes: float, recipe: Recipe) -> Any:
+        """What measures products, if this processor runs the code that they are measured in."""
+        from edgekit.convert.tvm.tuning import Database, tune
+        from edgekit.runner.runtimes.tvm import processor_flags
+
+        def measure(products: Any, machine: Any) -> Any:
+            if not processor_flags().issuperset(machine.flags):
+                raise RefusedError(
+                    f"{recipe}: tiles are made for {machine.needs}, which this processor does not have.",
+                    remedy=f"Leave {TUNE} out, or set cpu = {NATIVE}.",
+                )
+            return tune(products, machine, minutes, Database(machine), self.progress)
+
+        return measure
 
     def session(self, payload: Path, bindings: Bindings) -> tuple[Any, str]:
         """Runs every variant of the library that this processor can run."""

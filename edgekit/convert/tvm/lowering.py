@@ -5,7 +5,7 @@ What is not named here is legalised by TVM, and scheduled by what its loops look
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from edgekit.convert.tvm.graph import Rewriter, constant, constant_value, dtype_
 from edgekit.convert.tvm.quantization import takes_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edgekit.convert.tvm.machine import Machine
     from edgekit.convert.tvm.quantization import Activation
@@ -37,6 +37,7 @@ def lower(
     storage: Storage,
     packed_for: Machine | None = None,
     activations: Iterable[Activation] = (),
+    tuned: Mapping[tiles.Product, tiles.Tile] | None = None,
 ) -> Any:
     """The module with kernels for convolutions, products, pooling, softmax and layer normalisation.
 
@@ -48,8 +49,9 @@ def lower(
             their weights if both are packed for one of them.
         activations: how those of each operator that takes integers are quantized (`quantization.calibrated`); without
             it, all is computed in float32.
+        tuned: tiles measured to be faster than the estimated ones, of the machine that weights are packed for.
     """
-    tiling, quantized = _Tiling(machine, packed_for or machine), iter(activations)
+    tiling, quantized = _Tiling(machine, packed_for or machine, tuned or {}), iter(activations)
 
     def rule(rewriter: Rewriter, call: Any) -> Any:
         if takes_integers(call):
@@ -67,10 +69,14 @@ class _Tiling:
 
     machine: Machine
     packed_for: Machine
+    tuned: Mapping[tiles.Product, tiles.Tile] = field(default_factory=dict)
 
-    def __call__(self, rows: int, columns: int, *, whole: bool = False) -> tuple[tiles.Tile, int]:
+    def __call__(
+        self, rows: int, columns: int, product: tiles.Product | None = None, *, whole: bool = False
+    ) -> tuple[tiles.Tile, int]:
         """(the tile of a product with so many rows and columns, columns of a panel of its weights)"""
-        tile = tiles.choose(rows, columns, self.packed_for, whole=whole)
+        measured = self.tuned.get(product) if product is not None else None
+        tile = measured or tiles.choose(rows, columns, self.packed_for, whole=whole)
         panel = tile.columns
         if tile.lanes % HALF and tile.lanes > HALF:  # one panel, not a whole vector wide: half a vector must divide it
             panel += -panel % HALF
@@ -109,7 +115,7 @@ def _in_integers(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storag
     columns = shape[-1]
     # TVM cannot put an instruction into a tile that has a condition, so there are no tails.
     tile, panel = tiling(shape[-2], columns, whole=True)
-    sizes = (tile.rows, tile.vectors, tile.lanes)
+    sizes = tile.sizes
     pair = tiling.machine.pair if columns >= 2 * HALF else 1
     stored, scale = storage.weight(weight)
     assert scale is not None, "integers are for stored int8"
@@ -159,16 +165,16 @@ def _product(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storage) -
         tile = tiles.choose(left[1], right[2], tiling.machine)
 
         def batched_product(x: Any, y: Any) -> Any:
-            return kernels.batched_product(x, y, (tile.rows, tile.vectors, tile.lanes))
+            return kernels.batched_product(x, y, tile.sizes)
 
         return _kernel(rewriter, batched_product, a, b)
     if len(left) != 2 or len(right) != 2:
         return None
-    tile, panel = tiling(left[0], right[1])
-    sizes = (tile.rows, tile.vectors, tile.lanes)
     if weight is None:
         return None
     stored, scale = storage.weight(weight)
+    tile, panel = tiling(left[0], right[1], tiles.Product(left[0], right[0], right[1], str(stored.dtype)))
+    sizes = tile.sizes
 
     def product(x: Any, w: Any) -> Any:
         return kernels.product(x, w, right[1], sizes)
@@ -205,7 +211,7 @@ def _convolution(rewriter: Rewriter, call: Any, tiling: _Tiling, storage: Storag
     tile, panel = tiling(shape[2], each)
     stored, scale = storage.weight(kernel)
     packed = np.concatenate([kernels.pack(stored[..., g * each : (g + 1) * each], panel) for g in range(groups)])
-    sizes = (tile.rows, tile.vectors, tile.lanes)
+    sizes = tile.sizes
 
     def convolution(pixels: Any, w: Any) -> Any:
         return kernels.convolution(pixels, w, shape, strides, dilation, groups, sizes)

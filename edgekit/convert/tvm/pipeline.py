@@ -15,16 +15,19 @@ from edgekit.convert.tvm.simplify import simplify
 from edgekit.convert.tvm.views import sink_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from edgekit.convert.tvm.machine import Machine
     from edgekit.convert.tvm.quantization import Activation
     from edgekit.convert.tvm.storage import Storage
+    from edgekit.convert.tvm.tiles import Product, Tile
     from edgekit.convert.tvm.variants import Variant
 
 NAME = "edgekit"
-OPTIONS = {"s_tir.LoopPartition": {"partition_const_loop": True}}
-"""Of TVM's pass context: loops of constant length are partitioned too."""
+OPTIONS = {"s_tir.LoopPartition": {"partition_const_loop": True}, "tirx.disable_assert": True}
+"""Of TVM's pass context: loops of constant length are partitioned too; and kernels do not check what they are called
+with. Each of them would check shape, dtype, strides and alignment of every argument, which was two thirds of all code.
+The virtual machine calls them with what it allocated itself, and checks the model's own inputs."""
 
 
 def plain(module: Any) -> Any:
@@ -38,12 +41,13 @@ def prepare(
     storage: Storage,
     packed_for: Machine | None = None,
     activations: Iterable[Activation] = (),
+    tuned: Mapping[Product, Tile] | None = None,
 ) -> Any:
     """From a `plain` module to one whose operators are fused kernels, not scheduled yet; arguments as of `lower`."""
     import tvm
     from tvm import relax
 
-    module = lower(module, machine, storage, packed_for, activations)
+    module = lower(module, machine, storage, packed_for, activations, tuned)
     passes = [
         relax.transform.LegalizeOps({"relax.reshape": lambda _, call: call}),
         relax.transform.AnnotateTIROpPattern(),

@@ -59,6 +59,7 @@ def test_precisions_are_proven_and_stored(outcomes: dict[str, Outcome]) -> None:
     assert manifests["weight-int8"].stored_dtypes["int8"] > 0
     sizes = [manifests[name].payload_bytes for name in RECIPES[:3]]
     assert sizes[0] > sizes[1] > sizes[2]
+    assert b"Mismatched" not in payload(outcomes["float32"]).read_bytes(), "kernels do not check what calls them"
     usual = TRIPLES[canonical_triple(None)][2]
     assert any(f"processor {usual}" in note for note in manifests["float32"].notes), "portable, not this machine's own"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,3 +160,17 @@ def test_a_model_without_integer_kernels_is_refused(tmp_path: Path) -> None:
             exported, tmp_path, Recipe("tvm", "int8"), {"x": np.ones((2, 3, 17), np.float32)}, tmp_path / "model.so"
         )
     assert "weight-int8" in refused.value.remedy
+
+
+@pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "armv7-linux-gnueabihf"])
+def test_loops_of_integers_become_vectors_on_arm(triple: str, tmp_path: Path) -> None:
+    """On ARM there is no instruction of ours: LLVM makes multiply-accumulates of whole vectors of the plain loops."""
+    weight = np.random.default_rng(0).standard_normal((32, 48)).astype(np.float32)
+    arm = machine_for(triple)
+    made = compile_module(
+        onnx_product(weight, 28, tmp_path / "p.onnx"), arm, "int8", None, {"x": np.ones((1, 28, 32), np.float32)}
+    )
+    assert made.integers == 1
+    code = made.build(arm).mod.imports[0].inspect_source("asm")
+    pattern = r"smlal2?\s+v\d+\.4s|mla\s+v\d+\.4s" if triple.startswith("aarch64") else r"vmlal?\.[si]\d+\s+q\d+"
+    assert len(re.findall(pattern, code)) > 10

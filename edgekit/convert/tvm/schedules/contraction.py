@@ -4,7 +4,7 @@ The last two spatial axes are the rows and the columns of a tile that stays in r
 reduction runs around the tile: for each step a few vectors of weights and one scalar a row are loaded, and all
 accumulators are updated. What follows (bias, activation, a residual) is computed on the tile before it is stored.
 
-    for outer axes, row tiles:                  in parallel
+    for outer axes, row tiles:                  in parallel; or column tiles outside, row tiles inside
       for column tiles:
         accumulators = 0
         for the reduction:
@@ -27,6 +27,7 @@ from typing import Any
 from edgekit.convert.tvm.kernels import PAIR, TILE
 from edgekit.convert.tvm.schedules.blocks import SPATIAL, annotation, extent, inline_chain, kinds
 from edgekit.convert.tvm.schedules.integers import pairs_of
+from edgekit.convert.tvm.tiles import AS_USUAL, ROWS_OUTSIDE
 
 FEW = 4
 """With fewer row tiles than this, threads share out the columns instead."""
@@ -34,7 +35,7 @@ FEW = 4
 
 def schedule_contraction(schedule: Any, block: Any) -> None:
     pair = int(annotation(schedule, block, PAIR) or 1)
-    rows, vectors, lanes = (int(size) for size in annotation(schedule, block, TILE))
+    rows, vectors, lanes, order = (int(size) for size in annotation(schedule, block, TILE))
     epilogue = inline_chain(schedule, block)
     if epilogue is None:
         epilogue = schedule.cache_write(block, 0, "local")
@@ -45,6 +46,7 @@ def schedule_contraction(schedule: Any, block: Any) -> None:
     reduction = loops[len(spatial) :]
     *outer, row, column = spatial
     shared = extent(schedule, row) >= FEW * rows or extent(schedule, column) <= vectors * lanes
+    shared = shared if order == AS_USUAL else order == ROWS_OUTSIDE
     row_tile, row = schedule.split(row, [None, rows])
     column_tile, vector, lane = schedule.split(column, [None, vectors, lanes])
     first, second = (row_tile, column_tile) if shared else (column_tile, row_tile)
