@@ -4,10 +4,12 @@
       manifest.json     what it is and how good it is; its sha256 is the artifact's id
       payload/...       what a runtime loads
       golden/...        inputs, what this payload answers, what the source answered (NumPy .npy files)
+      reference.json    what was normal, as counts: what drift is told by
       build.json        when and how long it was built: not part of the id
       convert.log       what the converter printed: not part of the id
 
-The manifest lists every file of payload/ and golden/ with its size and sha256, so one hash vouches for all of them.
+The manifest lists every file of payload/ and golden/, and the reference, with its size and sha256, so one hash vouches
+for all of them.
 docs/formats/artifact.md describes every field.
 """
 
@@ -23,11 +25,12 @@ from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec, is_model_name
 
-SCHEMA = 4
-READS = (1, 2, 3, 4)
+SCHEMA = 5
+READS = (1, 2, 3, 4, 5)
 """1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty.
 2: nothing varies, so without `varies` of tensors and `sizes` of parity and golden, which are empty likewise.
-3: without `provenance.evaluation_sha256`, empty as well."""
+3: without `provenance.evaluation_sha256`, empty as well.
+4: without `reference`, which a reader takes as none."""
 MANIFEST = "manifest.json"
 
 
@@ -126,6 +129,19 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(name for one in every for name in (*one.inputs, *one.outputs, *one.source_outputs))
 
 
+class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was normal, as counts (docs/formats/reference.md): its file, id and number of samples; or none, `because`
+    of something."""
+
+    file: str | None
+    id: str | None
+    samples: int
+    because: str | None = None
+
+
+NO_REFERENCE = DriftReference(None, None, 0, "it was made by an EdgeKit that wrote none")
+
+
 class Bindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the payload itself calls the model's inputs and outputs, in the model's order."""
 
@@ -200,6 +216,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Provenance
     notes: tuple[str, ...] = ()
     budget: Budget | None = None
+    reference: DriftReference = NO_REFERENCE
     schema: int = SCHEMA
 
     @property
@@ -284,7 +301,8 @@ def _refuse_strange_names(manifest: Manifest, where: str) -> None:
         raise ArtifactError(
             f"{where} names the model {manifest.model!r}, which is no name for a folder.", remedy=remedy
         )
-    used = (manifest.payload, *manifest.golden.files)
+    drift = manifest.reference.file
+    used = (manifest.payload, *manifest.golden.files, *(() if drift is None else (drift,)))
     listed = [file.path for file in manifest.files]
     for path in (*listed, *used):
         if path.startswith("/") or ".." in path.split("/") or "\0" in path:

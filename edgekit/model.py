@@ -53,6 +53,29 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How an input or output is watched for drift, where the default does not fit; or a number of the model's own.
+
+    Args:
+        kind: number, category, row, image, audio, tokens, embedding, scores or array; "" for what it looks like.
+        summaries: those of its kind that are wanted (`edgekit.telemetry.reporter.summaries`); empty for the defaults.
+        channel_axis: of an image, counted from the end: -1 or -3.
+        low, high: the ends of its scale, for saturation.
+        valid: the smallest and largest possible value of a number, None for open.
+        compute: for a number or category of the model's own: `(inputs, outputs) -> (n,)`, both by name. The program
+            on the device computes the same and hands it to the reporter under this name.
+    """
+
+    kind: str = ""
+    summaries: tuple[str, ...] = ()
+    channel_axis: int | None = None
+    low: float | None = None
+    high: float | None = None
+    valid: tuple[float | None, float | None] | None = None
+    compute: Callable[[Arrays, Arrays], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """A source model.
 
@@ -69,6 +92,8 @@ class Model:
         metric: how good outputs are; `None` gives the reason in `no_metric_because`.
         depends_on: names of installed distributions whose version changes what `build` or the data are.
         files: other files (weights) that belong to the source, hashed with it; relative to the model's folder.
+        features: what is watched for drift, by the name of an input or output; None: not watched. What is not named
+            is watched by default. Another name is a number of the model's own, with `compute`.
         origin, licence: where the model comes from, and under what terms.
     """
 
@@ -83,6 +108,7 @@ class Model:
     no_metric_because: str = "the model declares no metric"
     depends_on: tuple[str, ...] = ()
     files: tuple[str, ...] = field(default=())
+    features: Mapping[str, Watch | None] = field(default_factory=dict)
     origin: str = ""
     licence: str = ""
 

@@ -122,11 +122,25 @@ def test_the_first_schema_is_read(make_artifact: Make) -> None:
 
 def without_sizes(manifest: dict[str, Any]) -> None:
     """As schema 2 had it."""
+    without_reference(manifest)
     manifest["schema"] = 2
     for tensor in (*manifest["inputs"], *manifest["outputs"]):
         tensor.pop("varies")
     manifest["parity"].pop("sizes")
     manifest["golden"].pop("sizes")
+
+
+def without_reference(manifest: dict[str, Any]) -> None:
+    """As schema 4 had it."""
+    manifest["schema"] = 4
+    manifest.pop("reference")
+
+
+def test_the_fourth_schema_is_read(make_artifact: Make) -> None:
+    """What schema 5 added is taken as none, and says why."""
+    old = read_manifest(changed(make_artifact(), without_reference), where="it")
+    assert (old.schema, old.reference.file) == (4, None)
+    assert "wrote none" in str(old.reference.because)
 
 
 def test_the_second_schema_is_read(make_artifact: Make) -> None:
@@ -158,7 +172,7 @@ def test_files_in_use_are_listed(make_artifact: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=5), "schema 5.*upgrade"),
+        (lambda m: m.update(schema=6), "schema 6.*upgrade"),
         (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.pop("golden"), "golden"),

@@ -17,7 +17,7 @@ from edgekit.dimensions import dimensions, told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgekit.artifact import Budget, SizeParity
+    from edgekit.artifact import Budget, DriftReference, SizeParity
     from edgekit.recipe import Recipe
     from edgekit.specs import TensorSpec
 
@@ -51,6 +51,7 @@ def command(artifact: Path, *, as_json: bool) -> None:
         ["proved by", parity.proved_by or "–"],
         [accuracy.metric or "metric", score if accuracy.metric else f"– ({accuracy.because})"],
         ["golden", f"{manifest.golden.samples} samples; a device must reach {manifest.golden.min_snr_db:g} dB"],
+        ["drift reference", _drift(manifest.reference)],
         *([["options", _options(manifest.recipe)]] if manifest.recipe.options else []),
         *[["note", note] for note in manifest.notes],
         *([["budget", _budget(manifest.budget)]] if manifest.budget else []),
@@ -62,6 +63,12 @@ def command(artifact: Path, *, as_json: bool) -> None:
         *([["licence", made.licence]] if made.licence else []),
     ]
     output.print_table(found.title, ["field", "value"], rows)
+
+
+def _drift(reference: DriftReference) -> str:
+    if reference.id is None:
+        return f"– ({reference.because})"
+    return f"{reference.id[:12]}, {reference.samples} samples"
 
 
 def _nominal(inputs: Sequence[TensorSpec]) -> str:

@@ -211,4 +211,6 @@ def _code_sha256() -> str:
     modules = [*package.glob("*.py"), *(package.parent / "runner").glob("*.py")]
     bases = [package / "formats" / "base.py", package / "sources" / "base.py"]
     nouns = [package.parent / f"{noun}.py" for noun in ("model", "specs", "dimensions", "artifact", "recipe")]
-    return digest_of_tree([*sorted(modules), *bases, *nouns])
+    telemetry = package.parent / "telemetry"
+    watching = [*(telemetry / "references").glob("*.py"), *(telemetry / "reporter").glob("*.py")]
+    return digest_of_tree([*sorted(modules), *bases, *nouns, *sorted(watching)])

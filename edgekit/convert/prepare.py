@@ -26,6 +26,7 @@ from edgekit.convert.steps import (
     read_facts,
     save_arrays,
 )
+from edgekit.convert.watching import write_drift_reference
 from edgekit.dimensions import dimensions, resized, sizes_to_prove, told, varying_outputs
 from edgekit.errors import DataError, ModelError, first_line
 from edgekit.files import digest_of, sha256_of
@@ -64,6 +65,7 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     else:
         model = kind.open_file(_inspected_copy(kind, path, opened, job), job.model_name, str(path), job.shapes)
     calibration = _calibration(model, job.calibration)
+    normal = None if calibration is None else dict(calibration)
     data, calibration = hold_out(model, calibration)
     held_out, targets = data.inputs, data.targets
     if dimensions(model.inputs) and kind.exports[0] not in kind.varies:
@@ -90,6 +92,10 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         )
         for j, (name, array) in enumerate(zip(model.outputs, outputs, strict=True))
     )
+    stage("drift reference")
+    drift_reference, drift_samples, no_drift_because = write_drift_reference(
+        model, normal, specs, lambda given: _run(reference, given, model), work
+    )
     value = None
     if model.metric is not None and targets is not None:
         value = float(model.metric.compute(dict(zip(model.outputs, outputs, strict=True)), targets))
@@ -115,6 +121,9 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         licence=model.licence,
         sizes=tuple(sizes for sizes, _ in others),
         held_out_sha256=data.sha256(),
+        drift_reference=drift_reference,
+        drift_samples=drift_samples,
+        no_drift_because=no_drift_because,
     )
     (work / SOURCE_JSON).write_bytes(msgspec.json.encode(facts))
     shutil.rmtree(opened, ignore_errors=True)
@@ -307,7 +316,7 @@ def _run(
             bad = int(np.argwhere(~np.isfinite(output))[0][0])
             raise ModelError(
                 f"The source model {model.name!r} itself answers NaN or infinity in output {name!r} "
-                f"(first for held-out sample {bad}).",
+                f"(first for sample {bad}).",
                 remedy="Mend the model or the data: nothing can be proven against such answers.",
             )
     return outputs

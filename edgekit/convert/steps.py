@@ -3,7 +3,8 @@
 A step's results lie in a folder of the cache, named by the hash of all that went into it:
 
     source-KEY/       source.json, exported/ (what formats read), calibration-I.npy, heldout-I.npy, reference-J.npy,
-                      targets.npy; sizes-K/ with heldout-I.npy and reference-J.npy at the K-th of `SourceFacts.sizes`
+                      targets.npy; reference.json (what was normal, for drift);
+                      sizes-K/ with heldout-I.npy and reference-J.npy at the K-th of `SourceFacts.sizes`
     derive-KEY/       exported/ as another kind, which Source.derive wrote
     lower-KEY/        what Format.lower wrote
     explain-KEY/      explanation.json
@@ -76,7 +77,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """source.json: what the source step found out.
 
-    `sizes` are the sizes, besides the nominal ones, at which what varies is proven.
+    `sizes` are the sizes, besides the nominal ones, at which what varies is proven. `drift_reference` is the id of
+    the drift reference in `reference.json`, made of `drift_samples`; without one, `no_drift_because` of something.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -94,6 +96,9 @@ class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     licence: str
     sizes: tuple[dict[str, int], ...] = ()
     held_out_sha256: str = ""
+    drift_reference: str | None = None
+    drift_samples: int = 0
+    no_drift_because: str | None = None
 
 
 def save_arrays(folder: Path, stem: str, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit import plugins
-from edgekit.artifact import MANIFEST, Build, Cost, FileEntry, Manifest, Provenance, open_artifact
+from edgekit.artifact import MANIFEST, Build, Cost, DriftReference, FileEntry, Manifest, Provenance, open_artifact
 from edgekit.convert.budget import search_layers
 from edgekit.convert.formats import Exported
 from edgekit.convert.prepare import derive_export, prepare_source
@@ -40,6 +41,7 @@ from edgekit.convert.steps import (
     load_arrays,
     read_facts,
 )
+from edgekit.convert.watching import DRIFT_REFERENCE
 from edgekit.errors import ConversionError, EdgeKitError, first_line
 from edgekit.files import explain_os_error, no_space, sha256_of
 from edgekit.runner.memory import peak_rss_bytes, reset_peak
@@ -125,6 +127,8 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
     proof = prove(job, facts, payload, converted, form, stage)
 
     stage("writing")
+    if facts.drift_reference is not None:
+        shutil.copyfile(source / DRIFT_REFERENCE, work / DRIFT_REFERENCE)
     files = sorted(p for p in work.rglob("*") if p.is_file())
     manifest = Manifest(
         model=job.model_name,
@@ -139,6 +143,12 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
         parity=proof.parity,
         accuracy=proof.accuracy,
         golden=proof.golden,
+        reference=DriftReference(
+            file=None if facts.drift_reference is None else DRIFT_REFERENCE,
+            id=facts.drift_reference,
+            samples=facts.drift_samples,
+            because=facts.no_drift_because,
+        ),
         provenance=Provenance(
             source_kind=job.source,
             source_sha256=job.source_sha256,

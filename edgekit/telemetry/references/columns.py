@@ -38,6 +38,7 @@ class Column:
         tensor, summary: where it comes from on a device (see `Feature`).
         valid_min, valid_max: the possible range, as far as it is known.
         sentinels: numbers that mean "no value" and get cells of their own.
+        categories: all that are possible, where that is known; else those that are seen.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     valid_min: float | None = None
     valid_max: float | None = None
     sentinels: tuple[float, ...] = ()
+    categories: tuple[str | int, ...] = ()
 
 
 def features_of(columns: Sequence[Column]) -> tuple[Feature, ...]:
@@ -97,6 +99,8 @@ def _number(column: Column) -> Feature:
 
 
 def _category(column: Column) -> Feature:
+    if column.categories:
+        return _counted(_feature(column, CATEGORY)._replace(categories=column.categories), column.values)
     seen = {value for value in column.values if value is not None}
     if len(seen) > CATEGORIES:
         raise DataError(
