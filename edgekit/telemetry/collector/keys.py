@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgekit.telemetry.collector.database import Cursor, Database
 
 KEY_BYTES = 32
+REFUSED = "The token is wrong, used up or out of date."
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,14 @@ class Keys:
         """
         name = device or f"device-{secrets.token_hex(6)}"
         check_name(name)
+        with self._database.read() as cursor:  # a stranger's guesses must not keep others from writing
+            if not cursor.rows("SELECT 1 FROM tokens WHERE digest = ?", (_digest(token),)):
+                raise AccessError(REFUSED, remedy="Ask for a new one.")
         with self._database.write() as cursor:
             now = int(time.time())
             rows = cursor.locked("SELECT cohort, uses_left, expires_s FROM tokens WHERE digest = ?", (_digest(token),))
             if not rows or rows[0][1] < 1 or rows[0][2] < now:
-                raise AccessError("The token is wrong, used up or out of date.", remedy="Ask for a new one.")
+                raise AccessError(REFUSED, remedy="Ask for a new one.")
             if self._active_keys(cursor, name):
                 return None
             cursor.run("UPDATE tokens SET uses_left = uses_left - 1 WHERE digest = ?", (_digest(token),))

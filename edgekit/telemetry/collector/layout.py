@@ -154,22 +154,19 @@ def _column_sums(block: npt.NDArray[Any]) -> Vector:
 
 
 def merge_moments(stack: Moments) -> Moments:
-    """Many matrices (rows, features, 5) as one.
+    """Many matrices (rows, features, 5) as one. A row without finite values is (0, inf, -inf, 0, 0).
 
-    A sum of squares that overflows is inf, never NaN.
+    A sum of squares that overflows is inf, never NaN; a mean stays between min and max.
     """
-    n = stack[:, :, 0]
+    n, low, high, means, squares = np.moveaxis(stack, 2, 0)
     total = n.sum(axis=0)
-    seen = n > 0
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        share = np.where(total > 0, n / np.maximum(total, 1), 0.0)
-        mean = (share * np.where(seen, stack[:, :, 3], 0.0)).sum(axis=0)
-        apart = np.where(seen, stack[:, :, 3] - mean, 0.0)
-        m2 = (np.where(seen, stack[:, :, 4], 0.0) + n * apart * apart).sum(axis=0)
-    low = np.where(seen, stack[:, :, 1], np.inf).min(axis=0)
-    high = np.where(seen, stack[:, :, 2], -np.inf).max(axis=0)
-    mean = np.clip(mean, low, high, out=mean, where=total > 0)
-    return np.stack([total, low, high, mean, np.where(np.isnan(m2), np.inf, m2)], axis=1)
+    lowest, highest = low.min(axis=0), high.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.einsum("wf,wf->f", n / np.maximum(total, 1), means)
+        mean = np.clip(mean, lowest, highest, out=mean, where=total > 0)
+        apart = means - mean
+        m2 = squares.sum(axis=0) + np.einsum("wf,wf,wf->f", n, apart, apart)
+    return np.stack([total, lowest, highest, mean, np.where(np.isnan(m2), np.inf, m2)], axis=1)
 
 
 class CountsView(Mapping[str, FeatureCounts]):

@@ -45,6 +45,12 @@ def register(database: Database, reference: Reference) -> int:
         TelemetryError: there are too many references.
         StoreUnavailableError: the database cannot be used.
     """
+    with database.read() as cursor:
+        known = bool(cursor.rows("SELECT 1 FROM reference_files WHERE id = ?", (reference.id,)))
+    return merge_pending(database, reference) if known else _register(database, reference)
+
+
+def _register(database: Database, reference: Reference) -> int:
     with database.write() as cursor:
         cursor.alone_with("reference_files")
         if cursor.rows("SELECT COUNT(*) FROM reference_files")[0][0] >= MAX_STREAMS:

@@ -59,13 +59,19 @@ class Sqlite:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._local = threading.local()
+        self._writing = threading.Lock()
         self._connect()
 
     @contextmanager
     def write(self) -> Iterator[_Cursor]:
         """A durable transaction (see `Database`)."""
-        with self._transaction("BEGIN IMMEDIATE") as cursor:
-            yield cursor
+        if not self._writing.acquire(timeout=BUSY_S):  # SQLite's own wait for a lock polls, ever more rarely
+            raise self._unavailable(sqlite3.OperationalError("another thread writes for too long"))
+        try:
+            with self._transaction("BEGIN IMMEDIATE") as cursor:
+                yield cursor
+        finally:
+            self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[_Cursor]:

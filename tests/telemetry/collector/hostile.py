@@ -47,8 +47,8 @@ class Enemy:
         self._windows = [fleet.window(key.device, cohort="c", n=n) for n in (0, 5, 300, 900)]
         self._frames = [wire.encode(window) for window in self._windows]
         self._taken = [fleet.upload(key, [window]) for window in self._windows]
-        self._bombs = [gzip.compress(bytes(size)) for size in (5 << 20, 40 << 20)]
-        self._bombs.append(gzip.compress(gzip.compress(bytes(60 << 20))))
+        self._bombs = [gzip.compress(bytes(size)) for size in (5 << 20, 12 << 20)]
+        self._bombs.append(gzip.compress(gzip.compress(bytes(12 << 20))))
         self._bombs.append(gzip.compress(self._frames[0] * 3000))
         self._reference = fleet.reference.to_json()
         self._makers = [
