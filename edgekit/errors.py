@@ -166,6 +166,10 @@ class DeviceBusyError(DeviceError):
     """Somebody else holds the device's lock."""
 
 
+class OutsideLimitsError(DeviceBusyError):
+    """The device did not come within its target's limits, or something disturbed every attempt: nothing counts."""
+
+
 class NothingToRollBackError(DeviceError):
     """The device keeps no earlier artifact of this model."""
 

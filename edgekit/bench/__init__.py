@@ -2,7 +2,14 @@
 
 statistics  what may be said of n samples, and what may not
 run         the Run and its file format
+facts       what a device said of itself, and of what it does not tell, why
+guards      whether a device is fit to be measured, and stayed what it was
 measure     pushes what is needed, runs the blocks, assembles the Run
+reading     from a runner's events to a block
+extras      what is run beside the blocks: sustained (latency against time), profile (what each operator costs)
+delegation  what was asked to execute a model, and what did
+energy      joules per inference
+size        bytes as shipped
 stored      runs from files, folders and git revisions
 effect      how much slower one thing is than another, and how well that is known
 verdict     regressed, improved, equivalent, inconclusive or incomparable, one or a family

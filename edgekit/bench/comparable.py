@@ -37,7 +37,15 @@ def differences(baseline: Run, candidate: Run) -> list[Difference]:
     names = [name for name in baseline.context.__struct_fields__ if name not in FREE]
     pairs = [(name, getattr(baseline.context, name), getattr(candidate.context, name)) for name in names]
     pairs += [(name, _fact(baseline, name), _fact(candidate, name)) for name in FACTS]
+    if baseline.recipe == candidate.recipe and baseline.artifact == candidate.artifact:
+        pairs.append(("delegates", _delegates(baseline), _delegates(candidate)))
     return [Difference(name, a, b) for name, a, b in pairs if a != b]
+
+
+def _delegates(run: Run) -> list[str] | None:
+    """What executed an artifact, where that is known: without its delegate it is another program."""
+    found = run.delegation
+    return None if found is None or found.operators is None else [f"{b.name} {b.operators}" for b in found.backends]
 
 
 def told(found: Sequence[Difference]) -> str:

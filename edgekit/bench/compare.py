@@ -110,6 +110,16 @@ def unsteady(*runs: Run) -> str:
     return f"latency never settled during warm-up: {', '.join(sides)}" if sides else ""
 
 
+def lost(*runs: Run) -> str:
+    """Why too few blocks are left for a verdict, as a phrase; empty where enough are, or none was given up."""
+    short = [run for run in runs if len(run.blocks) < MIN_BLOCKS and run.given_up]
+    sides = [
+        f"{len(run.given_up)} of {len(run.blocks) + len(run.given_up)} of {run.recipe}, as {run.given_up[-1].because}"
+        for run in short
+    ]
+    return f"too many blocks were given up: {', '.join(sides)}" if sides else ""
+
+
 def _unfit(a: Run, b: Run, tolerance: float) -> Verdict | None:
     """The verdict on two runs that no statistic can help, else None."""
     blocks = min(len(a.blocks), len(b.blocks))
@@ -118,6 +128,8 @@ def _unfit(a: Run, b: Run, tolerance: float) -> Verdict | None:
         return incomparable(told(differing), blocks=blocks, tolerance=tolerance)
     if restless := unsteady(a, b):
         return inconclusive(restless, blocks=blocks, tolerance=tolerance)
+    if too_few := lost(a, b):
+        return inconclusive(too_few, blocks=blocks, tolerance=tolerance)
     if blocks < MIN_BLOCKS:
         return inconclusive(
             f"{blocks} block{'s' * (blocks != 1)} a side cannot be told from noise: measure with --blocks 10",

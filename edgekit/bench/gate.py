@@ -4,8 +4,9 @@ Each pair is a block of the one and a block of the other, next to each other in 
 the planned pairs leave it open, the gate goes on once, by as many pairs as their spread asks for and a limit allows.
 Looking twice would raise the error rate, so the two looks share it: each is judged at half of the 5 % (Bonferroni).
 
-The device is locked for all of it. A block that never settles is measured again, a few times in all; a device that
-cannot be measured is inconclusive, never a regression.
+The device is locked for all of it. A block that never settles is measured again, a few times in all. One that had to be
+given up (`edgekit.bench.guards`) takes the other half of its pair with it: both runs tell, and neither counts. A device
+that cannot be measured is inconclusive, never a regression.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.bench.comparable import differences, told
-from edgekit.bench.compare import Comparison, interleaved, unsteady
+from edgekit.bench.compare import Comparison, interleaved, lost, unsteady
 from edgekit.bench.effect import MIN_BLOCKS, paired
-from edgekit.bench.measure import assemble, measure, prepare
+from edgekit.bench.measure import GaveUpError, assemble, measure, prepare
 from edgekit.bench.order import pairs
-from edgekit.bench.run import Run
+from edgekit.bench.run import GivenUp, Run
 from edgekit.bench.verdict import CONFIDENCE, TOLERANCE, Verdict, blocks_needed, incomparable, inconclusive, judge
 
 if TYPE_CHECKING:
@@ -73,13 +74,37 @@ class _Turns:
         self._sides = sides
         self._on_block = on_block
         self._retries = RETRIES
+        self._pairs = 0
         self.measured: dict[Side, list[Measured]] = {"baseline": [], "candidate": []}
+        self.given_up: dict[Side, list[GivenUp]] = {"baseline": [], "candidate": []}
+        self.trouble: GaveUpError | None = None
 
     def add(self, order: Iterator[Pair], count: int) -> None:
-        """Measures that many pairs more."""
+        """Measures that many pairs more.
+
+        Raises:
+            GaveUpError: not one pair counts.
+        """
         for _ in range(count):
-            for side in next(order):
-                self.measured[side].append(self._settled(side))
+            self._add_pair(next(order))
+            self._pairs += 1
+        if self.trouble is not None and not self.measured["baseline"]:
+            raise self.trouble
+
+    def _add_pair(self, pair: Pair) -> None:
+        found: dict[Side, Measured] = {}
+        for side in pair:
+            try:
+                found[side] = self._settled(side)
+            except GaveUpError as error:  # noqa: PERF203 - seconds are measured here
+                self.trouble = error
+                self.given_up[side].append(msgspec.structs.replace(error.given_up, number=self._pairs))
+                for other, one in found.items():
+                    because = f"the {side}'s block of the same pair was given up"
+                    self.given_up[other].append(GivenUp(self._pairs, one.block.attempts, because, one.block))
+                return
+        for side, one in found.items():
+            self.measured[side].append(one)
 
     def _settled(self, side: Side) -> Measured:
         number = len(self.measured[side])
@@ -95,7 +120,7 @@ class _Turns:
 
     def run(self, side: Side) -> Run:
         """The Run of a side so far."""
-        return assemble(self._device, self._sides[side], self.measured[side])
+        return assemble(self._device, self._sides[side], self.measured[side], self.given_up[side])
 
 
 def gate(
@@ -122,6 +147,7 @@ def gate(
 
     Raises:
         WrongAnswerError: one of them gives wrong answers there: nothing was judged.
+        OutsideLimitsError: every pair had to be given up.
         RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `edgekit.devices`.
     """
     sides: dict[Side, Prepared] = {
@@ -144,6 +170,8 @@ def gate(
 
 def _judge(turns: _Turns, plan: Plan) -> Verdict:
     a, b = turns.run("baseline"), turns.run("candidate")
+    if too_few := lost(a, b):
+        return inconclusive(too_few, blocks=len(a.blocks), tolerance=plan.tolerance)
     if restless := unsteady(a, b):
         return inconclusive(restless, blocks=len(a.blocks), tolerance=plan.tolerance)
     differing = [found for found in differences(a, b) if found.field not in ("runtime", "package", "version")]

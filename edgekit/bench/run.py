@@ -1,7 +1,7 @@
 """Run: everything that one benchmark recorded, and its file.
 
 One immutable JSON file a run, `bench_results/TARGET/TIME-MODEL-RECIPE-ID.json`, with the raw samples in ns. The fields
-are described in docs/formats/run.md. Nothing is ever parsed out of the file's name. Files of schema 1 are read as well.
+are described in docs/formats/run.md. Nothing is ever parsed out of the file's name. Files of older schemas are read.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from typing import Any
 import msgspec
 
 from edgekit.artifact import Accuracy, OutputParity
+from edgekit.bench.delegation import Delegation
+from edgekit.bench.energy import Energy
+from edgekit.bench.facts import Facts
+from edgekit.bench.guards import Guard
+from edgekit.bench.profile import Profile
 from edgekit.bench.samples import Samples, pack
 from edgekit.bench.statistics import Summary
+from edgekit.bench.sustained import Sustained
 from edgekit.errors import ArtifactError
 from edgekit.files import write_file
 from edgekit.recipe import Recipe
 
-SCHEMA = 2
+__all__ = ["Block", "Context", "Facts", "GivenUp", "Run", "decode_run", "new_run_id", "read_run", "write_run"]
 
-
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the device said of itself; a fact without a value has a reason in `missing`."""
-
-    values: dict[str, Any]
-    missing: dict[str, str]
+SCHEMA = 3
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One fresh process on the device. Times in ns."""
+    """One fresh process on the device. Times in ns.
+
+    guard: what the host saw around it. attempts: how often it was measured until nothing disturbed it.
+    disturbed: what did, in a block that counts for nothing; empty in those that count.
+    """
 
     init_ns: int
     first_ns: int
@@ -46,6 +51,11 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     before_load_bytes: int | None
     before: Facts
     after: Facts
+    guard: Guard | None = None
+    delegation: Delegation | None = None
+    energy: Energy | None = None
+    attempts: int = 1
+    disturbed: str = ""
 
     @property
     def median_ns(self) -> float:
@@ -60,8 +70,23 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.peak_rss_bytes - self.before_load_bytes
 
 
+class GivenUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A block that counts for nothing: its number from 0, how often it was tried, why it was given up.
+
+    block: the last attempt's figures; None if the device never came within its limits.
+    """
+
+    number: int
+    attempts: int
+    because: str
+    block: Block | None = None
+
+
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must be equal for two runs to be comparable. `runner` is `python` or `native`."""
+    """What must be equal for two runs to be comparable. `runner` is `python` or `native`.
+
+    delegate: what the runtime was asked to execute with; None: its own choice.
+    """
 
     target: str
     transport: str
@@ -72,10 +97,15 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runner_sha256: str
     execution: str = "process"
     runner: str = "python"
+    delegate: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One benchmark of one artifact on one target."""
+    """One benchmark of one artifact on one target.
+
+    given_up: blocks that no statistic counts. sustained, profile: extra runs, if they were asked for.
+    shipped_bytes: the payload as it travels, compressed.
+    """
 
     id: str
     started_at: str
@@ -87,6 +117,10 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocks: tuple[Block, ...]
     summary: Summary
     accuracy: Accuracy | None = None
+    given_up: tuple[GivenUp, ...] = ()
+    sustained: Sustained | None = None
+    profile: Profile | None = None
+    shipped_bytes: int | None = None
     schema: int = SCHEMA
 
     @property
@@ -99,6 +133,11 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Device against host on the golden inputs: the lowest SNR; None where all answers are equal to the bit."""
         found = [output.snr_db for block in self.blocks for output in block.golden if output.snr_db is not None]
         return min(found, default=None)
+
+    @property
+    def delegation(self) -> Delegation | None:
+        """What executed the model, in the last block; None of an old file."""
+        return self.blocks[-1].delegation if self.blocks else None
 
 
 def new_run_id() -> str:
@@ -141,11 +180,13 @@ def decode_run(content: bytes, name: str) -> Run:
         schema = msgspec.json.decode(content, type=_Head).schema
         if schema == SCHEMA:
             return msgspec.json.decode(content, type=Run)
+        if schema == 2:  # everything that is new has a default
+            return msgspec.structs.replace(msgspec.json.decode(content, type=Run), schema=SCHEMA)
         if schema == 1:
             return msgspec.convert(_from_schema_1(msgspec.json.decode(content)), Run)
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
         raise _no_run(name, error) from error
-    raise ArtifactError(f"{name} has schema {schema}.", remedy=f"This version reads schemas 1 and {SCHEMA}.")
+    raise ArtifactError(f"{name} has schema {schema}.", remedy=f"This version reads schemas 1 to {SCHEMA}.")
 
 
 def _from_schema_1(run: dict[str, Any]) -> dict[str, Any]:

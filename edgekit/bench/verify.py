@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.artifact import OutputParity, SizeParity, check_files
-from edgekit.bench.measure import check_every_size, golden_request
+from edgekit.bench.measure import golden_request
+from edgekit.bench.reading import check_every_size
 from edgekit.bench.sense import sensible, whole
 from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request

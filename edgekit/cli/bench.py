@@ -9,7 +9,16 @@ import click
 from rich.text import Text
 
 from edgekit.cli import output
-from edgekit.cli.options import locked, runner_option, targets_option, thread_counts, wait_option, with_runner
+from edgekit.cli.options import (
+    Duration,
+    locked,
+    runner_option,
+    targets_option,
+    thread_counts,
+    wait_option,
+    with_delegate,
+    with_runner,
+)
 from edgekit.cli.output import json_option
 from edgekit.cli.sparkline import distribution
 from edgekit.dimensions import dimensions, told
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bench import Run
+    from edgekit.bench.extras import Extras
     from edgekit.bench.statistics import Percentile
     from edgekit.devices import Target
     from edgekit.errors import EdgeKitError
@@ -50,6 +60,12 @@ _STAGES = {
     "--aa", "aa_gates", type=click.IntRange(min=1), metavar="N",
     help="Instead, gate each artifact N times against itself: false alarms, power, what can be seen.",
 )  # fmt: skip
+@click.option("--sustained", "sustained_s", type=Duration(), metavar="TIME",
+              help="Then run it for that long (10m): latency against time, temperature and frequency.")  # fmt: skip
+@click.option("--profile", "profiled", is_flag=True, help="Then, in a run of its own, tell what each operator costs.")
+@click.option("--delegate", metavar="NAME",
+              help="What the runtime is asked to execute with, such as xnnpack, none, or an execution provider of ONNX "
+              "Runtime's.  [default: the target's, or the runtime's own choice]")  # fmt: skip
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -69,11 +85,14 @@ def command(
     threads: tuple[int, ...] | None,
     blocks: int | None,
     aa_gates: int | None,
+    sustained_s: float | None,
+    delegate: str | None,
     out: Path,
     runner: str | None,
     folder: Path,
     wait_s: float,
     *,
+    profiled: bool,
     as_json: bool,
 ) -> None:
     """Measure one or more ARTIFACTs on a target: latency, memory, size.
@@ -83,24 +102,29 @@ def command(
     that is away is exit status 4.
     """
     from edgekit.artifact import open_artifact
+    from edgekit.bench.extras import Extras
+    from edgekit.bench.sustained import MOST_S
     from edgekit.devices import select_targets
     from edgekit.devices.target import is_label
 
+    if sustained_s is not None and not 3 <= sustained_s <= MOST_S:
+        raise click.BadParameter(f"--sustained takes from 3s to {MOST_S / 3600:g}h")
+    extras = Extras(sustained_s, profiled)
     found = [open_artifact(path) for path in artifacts]
-    targets = [with_runner(target, runner) for target in select_targets(selectors, folder)]
+    targets = [with_delegate(with_runner(one, runner), delegate) for one in select_targets(selectors, folder)]
     if len(selectors) > 1 or is_label(selectors[0]):
         if aa_gates is not None:
             raise click.UsageError("--aa takes one target.")
         from edgekit.cli.benches import bench_all
 
-        ctx.exit(bench_all(targets, found, threads, blocks or 3, out, wait_s, as_json=as_json))
+        ctx.exit(bench_all(targets, found, threads, blocks or 3, extras, out, wait_s, as_json=as_json))
     (device_target,) = targets
     counts = threads or (device_target.bench.threads,)
     if aa_gates is not None:
         _aa_tests(device_target, found, counts, aa_gates, blocks or 10, out, wait_s, as_json=as_json)
         return
     with output.stage_progress() as progress:
-        runs, failed = measure_on(device_target, found, counts, blocks or 3, out, wait_s, progress)
+        runs, failed = measure_on(device_target, found, counts, blocks or 3, extras, out, wait_s, progress)
     if len(failed) == 1 and not runs:
         raise failed[0]
     if as_json:
@@ -116,13 +140,13 @@ def command(
 
 
 def measure_on(
-    target: Target, artifacts: list[Artifact], threads: tuple[int, ...], blocks: int, out: Path, wait_s: float,
-    progress: Progress, *, named: bool = False, go_on: Callable[[], None] = lambda: None,
+    target: Target, artifacts: list[Artifact], threads: tuple[int, ...], blocks: int, extras: Extras, out: Path,
+    wait_s: float, progress: Progress, *, named: bool = False, go_on: Callable[[], None] = lambda: None,
 ) -> tuple[list[tuple[Artifact, Run, Path]], list[EdgeKitError]]:  # fmt: skip
     """Every artifact with every thread count on one target: runs with their files, and what failed.
 
     Args:
-        target, artifacts, threads, blocks, wait_s: what is measured, where.
+        target, artifacts, threads, blocks, extras, wait_s: what is measured, where.
         out: runs are kept below it as they are made.
         progress: shows a line for each.
         named: with the target's name in that line.
@@ -132,8 +156,9 @@ def measure_on(
         UnreachableDeviceError, DeviceBusyError, ConnectionLostError, ...: the device itself is not there.
     """
     from edgekit.bench import bench, write_run
+    from edgekit.cli.extras import stage, trouble
     from edgekit.devices import connect
-    from edgekit.errors import RunnerError, RuntimeMissingError, WrongAnswerError
+    from edgekit.errors import OutsideLimitsError, RunnerError, RuntimeMissingError, WrongAnswerError
 
     runs: list[tuple[Artifact, Run, Path]] = []
     failed: list[EdgeKitError] = []
@@ -145,16 +170,20 @@ def measure_on(
 
                 def on_event(block: int, event: dict[str, Any], task: Any = task) -> None:
                     go_on()
-                    if event["event"] in _STAGES:
+                    told_stage = stage(event) if block == blocks or event["event"] == "waiting" else None
+                    if told_stage is not None:
+                        progress.update(task, stage=told_stage)
+                    elif event["event"] in _STAGES and block < blocks:
                         progress.update(task, stage=f"block {block + 1} of {blocks}: {_STAGES[event['event']]}")
 
                 try:
-                    run = bench(device, artifact, threads=count, blocks=blocks, on_event=on_event)
-                except (WrongAnswerError, RunnerError, RuntimeMissingError) as error:
+                    run = bench(device, artifact, threads=count, blocks=blocks, extras=extras, on_event=on_event)
+                except (OutsideLimitsError, WrongAnswerError, RunnerError, RuntimeMissingError) as error:
                     failed.append(error)
                     progress.update(task, completed=1, stage="failed")
                     continue
                 runs.append((artifact, run, write_run(run, out)))
+                failed.extend(trouble(run))
                 progress.update(task, completed=1, stage="done")
     return runs, failed
 
@@ -192,6 +221,8 @@ def _percentile(found: Percentile) -> str:
 
 def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: bool = False) -> None:
     """A row a run, and what to know of the device; `titled` names the target where the table is piped as well."""
+    from edgekit.cli.extras import print_extras, state
+
     rows = []
     for artifact, run, _ in runs:
         summary, accuracy = run.summary, artifact.manifest.accuracy
@@ -212,7 +243,7 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
             output.size(max(memory)) if memory else "–",
             distribution(run),
             Text(f"same, {golden}", "green"),
-            Text("steady", "green") if run.steady else Text("unsteady", "yellow"),
+            state(run),
         ])  # fmt: skip
     columns = ["artifact", "threads", "size", "metric", "p50", "p90", "p99", "MAD", "n", "init", "first", "memory",
                "distribution", "answers", "state"]  # fmt: skip
@@ -233,5 +264,6 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
         out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
     if any(not run.steady for _, run, _ in runs):
         out.print("[yellow]unsteady:[/] latency never settled during warm-up; take such a row for no verdict")
+    print_extras(target, [run for _, run, _ in runs])
     for _, _, path in runs:
         out.print(f"[dim]{path}[/]")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bench import Run
+    from edgekit.bench.extras import Extras
     from edgekit.bench.fleet import Part
     from edgekit.devices import Target
     from edgekit.errors import EdgeKitError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def bench_all(
-    targets: list[Target], artifacts: list[Artifact], threads: tuple[int, ...] | None, blocks: int, out: Path,
-    wait_s: float, *, as_json: bool,
+    targets: list[Target], artifacts: list[Artifact], threads: tuple[int, ...] | None, blocks: int, extras: Extras,
+    out: Path, wait_s: float, *, as_json: bool,
 ) -> int:  # fmt: skip
     """Measures on every target, prints what came of it, and returns the exit status of all together."""
     from edgekit.bench.fleet import measure_all, worst
@@ -36,7 +37,7 @@ def bench_all(
         def job(target: Target, go_on: Callable[[], None]) -> Measured:
             counts = threads or (target.bench.threads,)
             return measure_on(
-                target, artifacts, counts, blocks, out, wait_s, progress, named=len(targets) > 1, go_on=go_on
+                target, artifacts, counts, blocks, extras, out, wait_s, progress, named=len(targets) > 1, go_on=go_on
             )
 
         def on_part(part: Part[Measured]) -> None:

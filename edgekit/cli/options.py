@@ -89,6 +89,13 @@ def with_runner(target: Target, runner: str | None) -> Target:
     return target if runner is None else msgspec.structs.replace(target, runner=runner)
 
 
+def with_delegate(target: Target, delegate: str | None) -> Target:
+    """A target whose runtimes are asked to execute with that delegate."""
+    if delegate is None:
+        return target
+    return msgspec.structs.replace(target, bench=msgspec.structs.replace(target.bench, delegate=delegate))
+
+
 @contextmanager
 def locked(device: Device, purpose: str, wait_s: float) -> Iterator[None]:
     """Holds the device's lock; while it waits for it, standard error tells for whom.

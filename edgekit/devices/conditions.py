@@ -41,7 +41,11 @@ class Zone(msgspec.Struct, frozen=True):
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """See the module. `busy` and `stolen` are shares of all cores during the second that was watched."""
+    """See the module. `busy` and `stolen` are shares of all cores during the time that was watched.
+
+    ticks: by frequency policy and frequency in kHz, how long its cores ran at it since the start, in 10 ms.
+    throttle_count: how often the processor's own guard has slowed a core down since the start, all cores together.
+    """
 
     system: str = ""
     busy: float | None = None
@@ -52,6 +56,8 @@ class Conditions(msgspec.Struct, frozen=True):
     clocks: tuple[Clock, ...] = ()
     zones: tuple[Zone, ...] = ()
     sensors: tuple[Sensor, ...] = ()
+    ticks: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
+    throttle_count: int | None = None
     throttling: tuple[str, ...] = ()
     throttled_since_boot: tuple[str, ...] = ()
     thermal_status: int | None = None
@@ -69,13 +75,13 @@ class Conditions(msgspec.Struct, frozen=True):
     emulator: bool = False
 
 
-def ask_conditions(device: Device) -> Conditions:
-    """Asks a device; takes a second and a round trip.
+def ask_conditions(device: Device, *, watch_s: int = 1) -> Conditions:
+    """Asks a device, in one round trip. `watch_s`: how long it watches who else is busy; 0 leaves that out.
 
     Raises:
         DeviceError: the link failed.
     """
-    argv = ["sh", "-c", CONDITIONS, "edgekit"]
+    argv = ["sh", "-c", CONDITIONS, "edgekit", str(watch_s)]
     answer = device.run(argv, timeout_s=60, step="asking for its load, clocks and temperatures")
     return read_conditions(answer.stdout.decode("utf-8", "replace"))
 
@@ -102,6 +108,8 @@ def read_conditions(text: str) -> Conditions:
         clocks=tuple(_clocks(get["cpus"])),
         zones=tuple(_zones(get["zones"])),
         sensors=sensors,
+        ticks=dict(_ticks(get["states"])),
+        throttle_count=_count_throttles(get["throttles"]),
         throttling=(*now, *_cooling(get["cooling"])),
         throttled_since_boot=before,
         thermal_status=status,
@@ -163,6 +171,17 @@ def _clocks(text: str) -> Iterator[Clock]:
     for core, governor, most, allowed, now, *_ in _rows(text, 5):
         if core.isdigit():
             yield Clock(int(core), governor, _whole(most), _whole(allowed), _whole(now))
+
+
+def _ticks(text: str) -> Iterator[tuple[str, dict[int, int]]]:
+    for policy, *states in _rows(text, 2):
+        pairs = [re.fullmatch(r"(\d+) (\d+)", state) for state in states]
+        yield policy, {int(pair[1]): int(pair[2]) for pair in pairs if pair is not None}
+
+
+def _count_throttles(text: str) -> int | None:
+    counts = [int(line) for line in text.split() if line.isdigit()]
+    return sum(counts) if counts else None
 
 
 def _zones(text: str) -> Iterator[Zone]:

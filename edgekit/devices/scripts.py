@@ -353,6 +353,17 @@ for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
   done
   echo
 done
+section states
+for policy in /sys/devices/system/cpu/cpufreq/policy*; do
+  [ -r "$policy/stats/time_in_state" ] || continue
+  printf '%s' "${policy##*/policy}"
+  while read -r khz ticks; do printf '|%s %s' "$khz" "$ticks"; done < "$policy/stats/time_in_state"
+  echo
+done
+section throttles
+for name in /sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count; do
+  read1 "$name" && [ -n "$value" ] && echo "$value"
+done
 section zones
 for zone in /sys/class/thermal/thermal_zone*; do
   [ -d "$zone" ] || continue
@@ -395,7 +406,8 @@ if has pmset; then
   section pmset_batt; pmset -g batt 2>/dev/null
   section pmset_therm; pmset -g therm 2>/dev/null
 fi
-sleep 1
+[ "${1:-1}" = 0 ] && exit 0
+sleep "${1:-1}"
 section stat_after; [ -r /proc/stat ] && read1 /proc/stat && echo "$value"
 section vmstat_after; [ -r /proc/vmstat ] && while read -r key value; do
   case $key in pswpin|pswpout) echo "$key $value" ;; esac
@@ -403,8 +415,9 @@ done < /proc/vmstat
 exit 0
 """
 )
-"""Prints sections `== NAME` with what the system says of itself now: /proc, /sys, and the commands of Android, of the
-Raspberry Pi, of the Jetson and of macOS where they are. Takes a second, during which it does nothing: who else did?"""
+"""$1 seconds to watch, 1 unless it is given. Prints sections `== NAME` with what the system says of itself now: /proc,
+/sys, and the commands of Android, of the Raspberry Pi, of the Jetson and of macOS where they are. Then it does nothing
+for that time, and looks again: who else did anything? With 0 it does not."""
 
 INTRODUCE = (
     HEAD

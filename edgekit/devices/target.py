@@ -63,7 +63,11 @@ class AdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to measure: threads, the bounds of warm-up and sampling, and the load above which nothing is measured."""
+    """How to measure: threads, and the bounds of warm-up and sampling.
+
+    delegate: what the runtime is asked to execute with; see docs/bench.md. max_load_1min: as in `Limits`, where it
+    belongs by now.
+    """
 
     threads: Count = 1
     max_warmup_s: Positive = 10.0
@@ -71,7 +75,28 @@ class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     max_s: Positive = 150.0
     idle_timeout_s: Positive = 120.0
+    delegate: Text | None = None
     max_load_1min: Positive | None = None
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Outside of these a block is not measured, or does not count. None: anything goes.
+
+    wait_s: how long to wait, in all of a run, until the device is within them. poll_s: how often to look meanwhile.
+    retries: how often a block is measured again that something disturbed, or that ended outside of them.
+    """
+
+    max_temperature_c: Positive | None = None
+    max_thermal_status: Annotated[int, msgspec.Meta(ge=0, le=6)] | None = None
+    max_load_1min: Positive | None = None
+    min_available_bytes: Count | None = None
+    min_battery_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    plugged: bool | None = None
+    governor: Text | None = None
+    screen: Literal["on", "off"] | None = None
+    wait_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    poll_s: Positive = 5.0
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 2
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +112,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ssh: SshSettings | None = None
     adb: AdbSettings | None = None
     bench: BenchSettings = BenchSettings()
+    limits: Limits = Limits()
     schema: int = SCHEMA
 
 
@@ -188,6 +214,7 @@ _STRUCTS: dict[tuple[str, ...], Any] = {
     ("ssh",): SshSettings,
     ("adb",): AdbSettings,
     ("bench",): BenchSettings,
+    ("limits",): Limits,
 }
 
 

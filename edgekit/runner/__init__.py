@@ -11,6 +11,9 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     answer      a range of samples, and what the payload answers to each, for `edgekit evaluate`
     compare     SNR, cosine, top-1: what "the same answer" means, here and on the device
     measure     warm-up to a steady state, samples, stop rules
+    sustain     minutes of invokes, told second by second
+    profile     what each operator costs, by the runtime's own profiler
+    energy      what an inference costs, where the device has a counter
     memory      peak resident memory of this process, from the kernel
     facts       what the device says of itself
     runtimes/   one module a runtime

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import READS, SCHEMA, compare, facts, measure, memory, runtimes
+from . import READS, SCHEMA, compare, energy, facts, measure, memory, profile, runtimes, sustain
 from .answer import answer_samples
 from .protocol import Events
 from .session import get_sample, run_samples, set_sample
@@ -68,19 +68,43 @@ def _at_size(session: Any, folder: str, size: dict[str, Any], events: Events) ->
     return {"sizes": size["sizes"], "outputs": [compare.compare(a, b) for a, b in zip(expected, outputs)]}
 
 
+def _first_sample(request: dict[str, Any]) -> list[Any]:
+    return [array[0] for array in _load_golden(request["artifact"], request["golden"]["inputs"])]
+
+
+def _payload(request: dict[str, Any]) -> str:
+    return str(os.path.join(request["artifact"], request["payload"]))
+
+
+def _load(runtime: ModuleType, request: dict[str, Any], threads: int) -> Any:
+    """The payload in the runtime, by the delegate that the request asks for, if it asks for one."""
+    if request.get("delegate") is None:
+        return runtime.load(_payload(request), threads, request["bindings"])
+    if not hasattr(runtime, "load_with"):
+        raise Failure("failed", "the runtime %s takes no choice of delegate" % runtime.NAME)
+    return runtime.load_with(request["delegate"], _payload(request), threads, request["bindings"])
+
+
+def _delegation(session: Any) -> dict[str, Any]:
+    """The fields of a `delegation` event: which operators a delegate took, or why that is not known."""
+    if hasattr(session, "delegation"):
+        return dict(session.delegation())
+    return {"backends": [], "operators": None, "left": None, "because": "this runtime has no delegates"}
+
+
 def _bench(request: dict[str, Any], events: Events) -> int:
     events.emit("facts", when="before", **facts.gather())
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
-    sample = [array[0] for array in _load_golden(request["artifact"], request["golden"]["inputs"])]
+    sample = _first_sample(request)
+    meter = energy.Meter()
+    meter.idle()
     resettable = memory.reset_peak()
     before = memory.peak_rss_bytes()
 
     clock = time.perf_counter_ns
     start = clock()
-    session = runtime.load(
-        os.path.join(request["artifact"], request["payload"]), request["threads"], request["bindings"]
-    )
+    session = _load(runtime, request, request["threads"])
     init_ns = clock() - start
     start = clock()
     set_sample(session, sample)
@@ -92,16 +116,25 @@ def _bench(request: dict[str, Any], events: Events) -> int:
     get_sample(session)
     output_ns = clock() - start
     events.emit("first", init_ns=init_ns, first_ns=first_ns, input_ns=input_ns, output_ns=output_ns)
+    events.emit("delegation", asked=request.get("delegate"), **_delegation(session))
 
     if not _check_golden(session, request, events):
         return 3
     set_sample(session, sample)
     warm, steady = measure.warm_up(session.invoke, request["max_warmup_ns"], events.heartbeat)
     events.emit("warmup", samples_ns=warm, steady=steady)
+
+    def between() -> None:
+        events.heartbeat()
+        meter.tick()
+
+    meter.start()
     samples, stop, width = measure.sample(
-        session.invoke, request["min_samples"], request["min_ns"], request["max_ns"], events.heartbeat
+        session.invoke, request["min_samples"], request["min_ns"], request["max_ns"], between
     )
+    spent = meter.stop(len(samples))
     events.emit("samples", samples_ns=samples, stop=stop, median_half_width=width)
+    events.emit("energy", **spent)
     events.emit("memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable)
     events.emit("facts", when="after", **facts.gather())
     return 0
@@ -111,7 +144,7 @@ def _check(request: dict[str, Any], events: Events) -> int:
     """The golden check alone, for `edgekit verify`."""
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=1, **version)
-    session = runtime.load(os.path.join(request["artifact"], request["payload"]), 1, request["bindings"])
+    session = _load(runtime, request, 1)
     return 0 if _check_golden(session, request, events) else 3
 
 
@@ -119,8 +152,47 @@ def _answer(request: dict[str, Any], events: Events) -> int:
     """Samples of the host's through the payload, their outputs to the host, for `edgekit evaluate`."""
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
-    payload = os.path.join(request["artifact"], request["payload"])
-    answer_samples(runtime.load(payload, request["threads"], request["bindings"]), request["samples"], events)
+    answer_samples(_load(runtime, request, request["threads"]), request["samples"], events)
+    return 0
+
+
+def _sustain(request: dict[str, Any], events: Events) -> int:
+    """The golden check, then invoke after invoke, told second by second."""
+    events.emit("facts", when="before", **facts.gather())
+    runtime, version = _runtime(request["runtime"])
+    events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
+    session = _load(runtime, request, request["threads"])
+    if not _check_golden(session, request, events):
+        return 3
+    set_sample(session, _first_sample(request))
+    sustain.sustain(
+        session.invoke,
+        request["duration_ns"],
+        request["chunk_ns"],
+        lambda **fields: events.emit("chunk", **fields),
+        events.heartbeat,
+    )
+    events.emit("facts", when="after", **facts.gather())
+    return 0
+
+
+def _profile(request: dict[str, Any], events: Events) -> int:
+    """What each operator costs; nothing that is timed here counts as a latency."""
+    runtime, version = _runtime(request["runtime"])
+    events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
+    because = profile.reason(runtime)
+    if because is None:
+        sample, most = _first_sample(request), request["max_ns"]
+        try:
+            found = profile.profile(
+                runtime, _payload(request), request["threads"], request["bindings"], sample, most, events.heartbeat
+            )
+        except LookupError as error:
+            because = str(error)
+        else:
+            events.emit("profile", **found)
+    if because is not None:
+        events.emit("no-profile", reason=because)
     return 0
 
 
@@ -140,6 +212,8 @@ _ACTIONS: dict[str, Callable[[dict[str, Any], Events], int]] = {
     "bench": _bench,
     "check": _check,
     "info": _info,
+    "profile": _profile,
+    "sustain": _sustain,
 }
 
 

@@ -60,6 +60,16 @@ def _temperatures() -> dict[str, float]:
     return zones
 
 
+def hottest_c() -> float:
+    """The hottest thermal zone, in °C. Raises LookupError or OSError where there is none."""
+    return max(_temperatures().values())
+
+
+def fastest_hz() -> int:
+    """The frequency that the fastest core has now. Raises LookupError or OSError where the system does not tell."""
+    return max(_frequencies("scaling_cur_freq"))
+
+
 def _memory(key: str) -> int:
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith(key + ":"):

@@ -126,3 +126,22 @@ def test_a_file_of_schema_1_is_read(tmp_path: Path) -> None:
     path.write_text(json.dumps(old))
     with pytest.raises(ArtifactError, match="is not a run"):
         read_run(path)
+
+
+def test_a_file_of_schema_2_is_read(tmp_path: Path) -> None:
+    written = run(block(), block(steady=False))
+    path = write_run(written, tmp_path)
+    old = json.loads(path.read_bytes())
+    old["schema"] = 2
+    for name in ("given_up", "sustained", "profile", "shipped_bytes"):
+        del old[name]
+    del old["context"]["delegate"]
+    for one in old["blocks"]:
+        for name in ("guard", "delegation", "energy", "attempts", "disturbed"):
+            del one[name]
+    path.write_text(json.dumps(old))
+    assert read_run(path) == written
+    old["blocks"][0]["temperature"] = 3
+    path.write_text(json.dumps(old))
+    with pytest.raises(ArtifactError, match="temperature"):
+        read_run(path)

@@ -1,7 +1,9 @@
 """A report of runs: one HTML file that needs nothing else, and its plots as files.
 
 figures  the plots, as matplotlib figures: distributions, the Pareto plot, latency against time
+extra_figures  those of extra runs: sustained, and what each operator costs
 history  series of runs over months: their levels and steps
+remarks  the conditions of a run, in sentences
 theme    from a figure to SVG that follows the page's light or dark colours; or to a file with colours of its own
 page     the page: verdicts first, then the table, the plots, the environment, the raw data
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from edgekit.bench.report.extra_figures import draw_profile, draw_sustained
 from edgekit.bench.report.theme import FAINT, INK, STYLE, series
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def plots(runs: Sequence[Run], evaluations: Mapping[str, Evaluated] | None = Non
         if len(members) > 1:
             found.append(_pareto(model, members, _on_device(evaluations or {})))
         found.append(_over_time(model, members))
+        if any(run.sustained is not None and run.sustained.seconds for run in members):
+            found.append(_sustained(model, members))
+        found += [_profile(run) for run in members if run.profile is not None and run.profile.operators]
     return found
 
 
@@ -242,6 +246,28 @@ def _draw_blocks(axes: Axes, run: Run, ns: float, colour: str) -> None:
         axes.fill_between(began + seconds, low / ns, high / ns, color=colour, alpha=0.2, lw=0)
         axes.plot(began + seconds, middle / ns, color=colour, lw=1.2, label=label(run) if number == 0 else None)
         began += _seconds(block)
+
+
+def _sustained(model: str, runs: Sequence[Run]) -> Plot:
+    def draw() -> Plot:
+        recorded = [run for run in runs if run.sustained is not None and run.sustained.seconds]
+        highest = max(max(run.sustained.p50_ns) for run in recorded if run.sustained is not None)
+        unit, ns = _unit(highest)
+        figure, says = draw_sustained(recorded, _figure, label, ns, unit)
+        return Plot(f"{model}-sustained", f"{model}: sustained", says, figure)
+
+    return _styled(draw)
+
+
+def _profile(run: Run) -> Plot:
+    def draw() -> Plot:
+        assert run.profile is not None
+        unit, ns = _unit(max(operator.total_ns for operator in run.profile.operators))
+        figure, says = draw_profile(run, _figure, ns, unit)
+        name = f"{run.model}-{run.recipe.slug}-{run.context.threads}-{run.context.target}-operators"
+        return Plot(name, f"{run.model}: operators of {label(run)}", says, figure)
+
+    return _styled(draw)
 
 
 def _seconds(block: Block) -> float:

@@ -9,6 +9,7 @@ import msgspec
 
 from edgekit.bench.comparable import FACTS
 from edgekit.bench.evaluation.summary import difference
+from edgekit.bench.report.remarks import remarks
 from edgekit.bench.report.theme import SERIES, to_svg
 from edgekit.units import decibel, duration, metric, size
 
@@ -73,6 +74,7 @@ def page(
         plots=[{"title": p.title, "says": p.says, "svg": to_svg(p.figure, f"{p.title}. {p.says}")} for p in plots],
         outcomes=OUTCOMES,
         difference=difference,
+        remarks=[remark for run in runs for remark in remarks(run)],
         environment=environment_rows(runs),
         style=folder.joinpath("page.css").read_text(encoding="utf-8"),
         series=len(SERIES),
@@ -100,6 +102,9 @@ def headline(
     slower = sum(series.outcome == "regressed" for series in histories)
     if slower:
         return "regressed", f"{slower} of {len(histories)} series of runs became slower, beyond the tolerance."
+    lost = sum(bool(run.given_up) for run in runs)
+    if lost:
+        return "inconclusive", f"In {lost} of {len(runs)} runs blocks were given up; the conditions below say why."
     restless = sum(not run.steady for run in runs)
     if restless:
         return "inconclusive", f"{restless} of {len(runs)} runs never settled; they are no ground for a verdict."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,23 +47,39 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
         ValueError: the file is damaged, or no program; or it has another number of inputs than `bindings` names.
         RuntimeError: this runtime cannot set the number of threads, or has no kernel or backend for the program.
     """
+    return Session(*_program(path, threads), bindings)
+
+
+def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Profiled:
+    """The same, which writes an ETDump.
+
+    Raises:
+        LookupError: the package's devtools, which read it, are not there.
+    """
+    try:
+        import executorch.devtools  # noqa: F401 - they need packages that a device may lack
+    except ImportError as error:
+        raise LookupError("ExecuTorch's devtools, which read its profiles, cannot be imported: %s" % error) from error
+    return Profiled(*_program(path, threads, enable_etdump=True), bindings)
+
+
+def _program(path: str, threads: int, **options: Any) -> tuple[Any, Any]:
     from executorch.runtime import Runtime
 
     _set_threads(threads)
     try:
-        program = Runtime.get().load_program(path)
+        program = Runtime.get().load_program(path, **options)
     except RuntimeError as error:
         raise ValueError("%s is no ExecuTorch program, or is damaged: %s" % (path, error)) from error
     if METHOD not in program.method_names:
         raise ValueError("%s has no method %r, but %s" % (path, METHOD, ", ".join(sorted(program.method_names))))
     try:
-        method = program.load_method(METHOD)
+        return program, program.load_method(METHOD)
     except RuntimeError as error:
         raise RuntimeError(
             "executorch cannot load %s: %s (its backends: %s; what it printed says which kernel is missing)"
             % (path, error, ", ".join(Runtime.get().backend_registry.registered_backend_names))
         ) from error
-    return Session(program, method, bindings)
 
 
 def _set_threads(threads: int) -> None:
@@ -101,6 +120,47 @@ class Session:
 
     def get_output(self, i: int) -> Any:
         return self._results[i].numpy()
+
+    def delegation(self) -> dict[str, Any]:
+        """What the exporter handed to backends is written in the program, which this interface does not tell."""
+        because = "decided when it was exported: `edgekit inspect` tells; the runtime's Python interface does not"
+        return {"backends": [], "operators": None, "left": None, "because": because}
+
+
+class Profiled(Session):
+    """A session whose program records every operator, those within a backend included if the backend tells."""
+
+    def __init__(self, program: Any, method: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(program, method, bindings)
+        self._runs = self._before = 0
+
+    def invoke(self) -> None:
+        self._runs += 1
+        super().invoke()
+
+    def profile_begin(self) -> None:
+        self._before = self._runs
+
+    def profile_end(self) -> tuple[str, list[tuple[Any, str, str, float]]]:
+        from executorch.devtools import Inspector
+
+        folder = tempfile.mkdtemp(prefix="edgekit-profile-")
+        try:
+            dump, debug = os.path.join(folder, "etdump"), os.path.join(folder, "debug")
+            self._program.write_etdump_result_to_file(dump, debug)
+            blocks = [block for block in Inspector(etdump_path=dump).event_blocks if block.name == "Execute"]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        found = []
+        for block in blocks:
+            whole = any(event.is_delegated_op for event in block.events)
+            for number, event in enumerate(block.events):
+                if event.name.startswith("Method::") or (event.name == "DELEGATE_CALL" and whole):
+                    continue  # wholes, of which the parts are there as well
+                taken = event.perf_data.raw if event.perf_data is not None else []
+                kind = event.name.split(" (")[0].split(" #")[0]
+                found += [(number, event.name, kind, 1e6 * ms) for ms in taken[self._before :]]
+        return "ExecuTorch's ETDump, XNNPACK's operators in whole microseconds", found
 
 
 def _describe(info: Any, name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """LiteRT (formerly TensorFlow Lite) through the Python interpreter: `.tflite` on Linux, macOS and old boards.
 
 Takes the first of ai-edge-litert, tflite-runtime (its predecessor, the only one with armv7 wheels) and tensorflow.
-The XNNPACK delegate is what each of them applies by default.
+The XNNPACK delegate is what each of them applies by default. Delegates to ask for: `xnnpack`, which is that; `none`,
+the runtime's own kernels; or the path, on the device, of a library that makes an external delegate.
 """
 
 from __future__ import annotations
@@ -61,6 +62,41 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     return Session(interpreter_class(model_path=path, num_threads=threads), bindings)
 
 
+def load_with(delegate: str, path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
+    """The same, executed by a delegate of one's choice: see the module.
+
+    Raises:
+        ValueError: there is none of that name, or its library cannot be loaded.
+    """
+    package, interpreter_class = _interpreter_class()
+    if delegate == "xnnpack":
+        return load(path, threads, bindings)
+    module = importlib.import_module(_MODULES[package])
+    options = {}  # type: dict[str, Any]
+    name = delegate
+    if delegate == "none":
+        resolver = getattr(module, "OpResolverType", None) or module.experimental.OpResolverType
+        options["experimental_op_resolver_type"] = resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    elif "/" in delegate:
+        make = getattr(module, "load_delegate", None) or module.experimental.load_delegate
+        options["experimental_delegates"] = [make(delegate)]
+        name = delegate.rsplit("/", 1)[-1]
+    else:
+        raise ValueError("LiteRT has no delegate %r: give xnnpack, none, or the path of a library" % delegate)
+    return Session(interpreter_class(model_path=path, num_threads=threads, **options), bindings, name)
+
+
+def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Any:
+    """The model with LiteRT's profiler.
+
+    Raises:
+        LookupError: this package has none.
+    """
+    profiler = importlib.import_module("..litert_c", __package__)  # this package has another name on a device
+    session = load(path, threads, bindings)
+    return profiler.Profiled(path, threads, session.inputs, bindings["inputs"])
+
+
 def _describe(detail: dict[str, Any], name: str) -> dict[str, Any]:
     parameters = detail["quantization_parameters"]
     scales = parameters["scales"]
@@ -76,7 +112,8 @@ def _describe(detail: dict[str, Any], name: str) -> dict[str, Any]:
 class Session:
     """One model, allocated, its tensors in the model's order."""
 
-    def __init__(self, interpreter: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, interpreter: Any, bindings: Mapping[str, Sequence[str]], delegate: str = "xnnpack") -> None:
+        self._delegate = delegate
         interpreter.allocate_tensors()
         self._interpreter = interpreter
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -119,3 +156,48 @@ class Session:
 
     def get_output(self, i: int) -> Any:
         return self._interpreter.get_tensor(self._output_index[i])
+
+    def delegation(self) -> dict[str, Any]:
+        """Which operators the delegate took: those between a DELEGATE node's inputs and its outputs."""
+        describe = getattr(self._interpreter, "_get_ops_details", None)
+        if describe is None:
+            return {
+                "backends": [],
+                "operators": None,
+                "left": None,
+                "because": "this version does not tell its operators",
+            }
+        nodes = describe()
+        taken, partitions = taken_by_delegates(nodes)
+        own = [node for node in nodes if node["op_name"] != DELEGATE]
+        left = {}  # type: dict[str, int]
+        for node in own:
+            if node["index"] not in taken:
+                left[node["op_name"]] = left.get(node["op_name"], 0) + 1
+        backends = [{"name": self._delegate, "operators": len(taken), "partitions": partitions}] if partitions else []
+        return {"backends": backends, "operators": len(own), "left": left, "because": None}
+
+
+DELEGATE = "DELEGATE"
+
+
+def taken_by_delegates(nodes: Sequence[dict[str, Any]]) -> tuple[set[int], int]:
+    """Indices of the operators that delegates execute, and how many partitions they make.
+
+    The interpreter keeps the operators that it handed over, beside the DELEGATE nodes in their place. Each partition is
+    what lies between the tensors that its node takes and those that it gives.
+    """
+    maker = {int(t): node for node in nodes if node["op_name"] != DELEGATE for t in node["outputs"]}
+    delegates = [node for node in nodes if node["op_name"] == DELEGATE]
+    taken = set()  # type: set[int]
+    for delegate in delegates:
+        given = {int(t) for t in delegate["inputs"]}
+        ahead = [int(t) for t in delegate["outputs"]]
+        while ahead:
+            tensor = ahead.pop()
+            node = maker.get(tensor)
+            if tensor in given or node is None or node["index"] in taken:
+                continue
+            taken.add(node["index"])
+            ahead.extend(int(t) for t in node["inputs"])
+    return taken, len(delegates)

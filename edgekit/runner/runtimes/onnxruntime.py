@@ -8,13 +8,17 @@ somebody else needs the core.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NAME = "onnxruntime"
+CPU = "CPUExecutionProvider"
 PACKAGES = ("onnxruntime",)
 LIBRARIES = {"onnxruntime": ("onnxruntime/capi/libonnxruntime.so*",)}
 _DTYPES = {
@@ -42,6 +46,40 @@ def probe() -> dict[str, Any]:
 
 def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
     """A session over the file at `path`, with all of ONNX Runtime's optimisations, as an application would open it."""
+    return load_with(CPU, path, threads, bindings)
+
+
+def load_with(delegate: str, path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
+    """The same by an execution provider, such as XnnpackExecutionProvider; what it does not take, the CPU's executes.
+
+    Raises:
+        ValueError: this build of ONNX Runtime has no provider of that name.
+    """
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if delegate not in there:
+        raise ValueError("this ONNX Runtime has no %s, but %s" % (delegate, ", ".join(there)))
+    options = _options(threads)
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers = [delegate, CPU] if delegate != CPU else [CPU]
+    return Session(onnxruntime.InferenceSession(path, options, providers=providers), bindings)
+
+
+def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:
+    """The same, with its profiler on."""
+    import tempfile
+
+    import onnxruntime
+
+    folder = tempfile.mkdtemp(prefix="edgekit-profile-")
+    options = _options(threads)
+    options.enable_profiling = True
+    options.profile_file_prefix = os.path.join(folder, "profile")
+    return Profiled(onnxruntime.InferenceSession(path, options, providers=[CPU]), bindings, folder)
+
+
+def _options(threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -51,7 +89,7 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: warnings go to the protocol's streams
-    return Session(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), bindings)
+    return options
 
 
 def _describe(tensor: Any) -> dict[str, Any]:
@@ -120,3 +158,57 @@ class Session:
 
     def get_output(self, i: int) -> Any:
         return self._binding.get_outputs()[i].numpy() if self._varies else self._values["out"][i].numpy()
+
+    def delegation(self) -> dict[str, Any]:
+        """Which execution provider each node of the graph was given to, before nodes are fused."""
+        told = getattr(self._session, "get_provider_graph_assignment_info", None)
+        parts = told() if told is not None else []
+        if not parts:
+            return {"backends": [], "operators": None, "left": None, "because": "this ONNX Runtime does not tell"}
+        taken, left = {}, {}  # type: dict[str, list[int]], dict[str, int]
+        for part in parts:
+            nodes = part.get_nodes()
+            if part.ep_name != CPU:
+                count = taken.setdefault(part.ep_name, [0, 0])
+                count[0] += len(nodes)
+                count[1] += 1
+                continue
+            for node in nodes:
+                left[node.op_type] = left.get(node.op_type, 0) + 1
+        backends = [{"name": name, "operators": n, "partitions": p} for name, (n, p) in sorted(taken.items())]
+        operators = sum(left.values()) + sum(n for n, _ in taken.values())
+        return {"backends": backends, "operators": operators, "left": left, "because": None}
+
+
+class Profiled(Session):
+    """A session whose profiler writes what every node took, from its first run on."""
+
+    def __init__(self, session: Any, bindings: Mapping[str, Sequence[str]], folder: str) -> None:
+        super().__init__(session, bindings)
+        self._folder = folder
+        self._runs = self._before = 0
+
+    def invoke(self) -> None:
+        self._runs += 1
+        super().invoke()
+
+    def profile_begin(self) -> None:
+        self._before = self._runs
+
+    def profile_end(self) -> tuple[str, list[tuple[Any, str, str, float]]]:
+        try:
+            with open(self._session.end_profiling(), encoding="utf-8") as file:
+                events = json.load(file)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        runs = sorted(event["ts"] for event in events if event.get("name") == "model_run")
+        since = runs[self._before] if self._before < len(runs) else 0
+        found = []
+        for event in events:
+            name = event.get("name", "")
+            if event.get("cat") != "Node" or not name.endswith("_kernel_time") or event["ts"] < since:
+                continue
+            kind = event["args"].get("op_name", "?")
+            name = name[: -len("_kernel_time")]
+            found.append(((event["args"].get("node_index"), name), name, kind, event["dur"] * 1000.0))
+        return "ONNX Runtime's profiler, in whole microseconds", found

@@ -50,6 +50,10 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
         ValueError: the file is damaged, or EdgeKit did not write it.
         RuntimeError: this torch cannot execute it, for instance because it has no engine for quantized operators.
     """
+    return Session(*_module(path, threads))
+
+
+def _module(path: str, threads: int) -> tuple[Any, dict[str, Any]]:
     import torch
     from torch.jit.mobile import _load_for_lite_interpreter
 
@@ -68,7 +72,12 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     except RuntimeError as error:
         first = (str(error).strip() or "no reason given").splitlines()[0]
         raise RuntimeError("torch %s cannot load %s: %s" % (torch.__version__, path, first)) from error
-    return Session(module, tensors)
+    return module, tensors
+
+
+def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Profiled:  # noqa: ARG001 - as `load`
+    """The same, under PyTorch's own profiler."""
+    return Profiled(*_module(path, threads))
 
 
 def _tensors(path: str) -> dict[str, Any]:
@@ -117,3 +126,37 @@ class Session:
 
     def get_output(self, i: int) -> Any:
         return self._results[i].numpy()
+
+    def delegation(self) -> dict[str, Any]:
+        return {"backends": [], "operators": None, "left": None, "because": "the lite interpreter has no delegates"}
+
+
+class Profiled(Session):
+    """A session under `torch.profiler`, which names ATen's operators; they are told apart by their turn in a run."""
+
+    _profiler = None  # type: Any
+    _runs = 0
+
+    def invoke(self) -> None:
+        self._runs += 1
+        super().invoke()
+
+    def profile_begin(self) -> None:
+        from torch.profiler import ProfilerActivity, profile
+
+        self._runs = 0
+        self._profiler = profile(activities=[ProfilerActivity.CPU])
+        self._profiler.__enter__()
+
+    def profile_end(self) -> tuple[str, list[tuple[Any, str, str, float]]]:
+        self._profiler.__exit__(None, None, None)
+        by_name = {}  # type: dict[str, list[float]]
+        for event in self._profiler.events():
+            by_name.setdefault(event.name, []).append(1000.0 * event.self_cpu_time_total)
+        found = []
+        for name, calls in by_name.items():
+            turns = max(1, len(calls) // max(1, self._runs))
+            for i, ns in enumerate(calls):
+                label = "%s #%d" % (name, i % turns + 1) if turns > 1 else name
+                found.append(((name, i % turns), label, name, ns))
+        return "torch.profiler, each operator without those that it calls", found

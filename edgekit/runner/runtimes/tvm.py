@@ -18,6 +18,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
 
     The number of threads is the whole process's: TVM has one pool.
     """
+    return Session(_machine(path, threads), bindings)
+
+
+def _machine(path: str, threads: int) -> Any:
     # Pinned threads would share cores with whatever else is pinned to the first ones.
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     os.environ["TVM_NUM_THREADS"] = str(threads)
@@ -97,7 +102,12 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     tvm_ffi.get_global_func("runtime.config_threadpool")(_ALL_CORES, threads)
     machine = tvm_ffi.load_module(os.path.abspath(path))["vm_load_executable"]()
     machine["vm_initialization"](_CPU, 0, _POOLED)
-    return Session(machine, bindings)
+    return machine
+
+
+def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Profiled:
+    """The same, with an instrument in the virtual machine: its runtime library has no profiler."""
+    return Profiled(_machine(path, threads), bindings)
 
 
 def processor_flags() -> frozenset[str]:
@@ -194,3 +204,47 @@ class Session:
         if hasattr(results, "__dlpack__"):
             results = [results]
         return np.from_dlpack(results[self._output_index[i]])
+
+    def delegation(self) -> dict[str, Any]:
+        return {
+            "backends": [],
+            "operators": None,
+            "left": None,
+            "because": "TVM compiles all of a model, and delegates nothing",
+        }
+
+
+class Profiled(Session):
+    """A session whose virtual machine calls back before and after every function that it calls."""
+
+    def __init__(self, machine: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(machine, bindings)
+        self._calls = []  # type: list[tuple[str, int, int]]
+        self._open = []  # type: list[int]
+        self._number = 0
+
+    def invoke(self) -> None:
+        self._number = 0
+        super().invoke()
+
+    def profile_begin(self) -> None:
+        self._machine["set_instrument"](self._instrument)
+
+    def _instrument(self, _function: Any, name: str, before: Any, _result: Any, *_arguments: Any) -> int:
+        now = time.perf_counter_ns()
+        if before:
+            self._open.append(time.perf_counter_ns())
+        else:
+            self._calls.append((str(name), self._number, now - self._open.pop()))
+            self._number += 1
+        return 0
+
+    def profile_end(self) -> tuple[str, list[tuple[Any, str, str, float]]]:
+        suffix = self.variant[len(_MAIN) :]
+        found = []
+        for name, number, ns in self._calls:
+            if name.startswith("vm.builtin."):
+                continue
+            short = name[: -len(suffix)] if suffix and name.endswith(suffix) else name
+            found.append(((number, name), short, short.rstrip("0123456789"), float(ns)))
+        return "TVM's instrument of its virtual machine, whose own memory management is left out", found
