@@ -37,8 +37,9 @@ def differences(baseline: Run, candidate: Run) -> list[Difference]:
     names = [name for name in baseline.context.__struct_fields__ if name not in FREE]
     pairs = [(name, getattr(baseline.context, name), getattr(candidate.context, name)) for name in names]
     pairs += [(name, _fact(baseline, name), _fact(candidate, name)) for name in FACTS]
-    if baseline.recipe == candidate.recipe and baseline.artifact == candidate.artifact:
-        pairs.append(("delegates", _delegates(baseline), _delegates(candidate)))
+    taken = _delegates(baseline), _delegates(candidate)
+    if baseline.artifact == candidate.artifact and None not in taken:
+        pairs.append(("delegates", *taken))
     return [Difference(name, a, b) for name, a, b in pairs if a != b]
 
 

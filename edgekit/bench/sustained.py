@@ -170,10 +170,14 @@ def _agree(a: float | None, b: float | None) -> bool:
 
 
 def _median(chunks: Sequence[dict[str, Any]], begin_s: float, end_s: float) -> float | None:
-    """The median of the seconds that ended within (begin, end]: what was kept of each counts by its inferences."""
+    """The median of the seconds whose middle lies between two times: what was kept of each counts by its inferences."""
     import numpy as np
 
-    within = [chunk for chunk in chunks if begin_s * NS < chunk["at_ns"] <= end_s * NS * (1 + 1e-9)]
+    starts = [0, *(chunk["at_ns"] for chunk in chunks)]
+    within = [
+        chunk for start, chunk in zip(starts, chunks, strict=False)
+        if begin_s * NS <= (start + chunk["at_ns"]) / 2 <= end_s * NS
+    ]  # fmt: skip
     if not within:
         return None
     values = np.concatenate([np.asarray(chunk["kept_ns"], dtype=np.float64) for chunk in within])

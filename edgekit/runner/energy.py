@@ -129,7 +129,7 @@ def _battery() -> Any:
         status = _read(os.path.join(folder, "status"))
         if status != "Discharging":
             raise LookupError(
-                "the battery's gauge tells what a device takes only while it discharges; it is: %s" % status
+                "the battery's gauge: it tells what a device takes only while it discharges; it is: %s" % status
             )
         power, current, voltage = (os.path.join(folder, n) for n in ("power_now", "current_now", "voltage_now"))
         if os.path.exists(power):

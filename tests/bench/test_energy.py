@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Rapl:
     """A package that counts `watts`, in a file, and wraps."""
 
-    RANGE = 10_000_000
+    RANGE = 60_000_000
 
     def __init__(self, sysfs: Sysfs) -> None:
         self.watts = 5.0
@@ -42,7 +42,7 @@ class Rapl:
         ended = threading.Event()
 
         def count() -> None:
-            spent, last = 8_000_000.0, time.monotonic()
+            spent, last = 50_000_000.0, time.monotonic()
             while not ended.wait(0.005):
                 now = time.monotonic()
                 spent += 1e6 * self.watts * (now - last)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from tests.runner.conftest import Pushed
 
-IN_ORDER = ["hello", "facts", "runtime", "first", "golden", "warmup", "samples", "memory", "facts", "done"]
+IN_ORDER = ["hello", "facts", "runtime", "first", "delegation", "golden", "warmup", "samples", "energy", "memory",
+            "facts", "done"]  # fmt: skip
 
 
 def test_bench_tells_everything_in_order(pushed: Pushed, request_for: Callable[..., dict[str, Any]]) -> None:
@@ -73,7 +74,7 @@ def test_a_wrong_answer_is_never_measured(pushed: Pushed, request_for: Callable[
     pushed.runtime()
     answer = pushed(request_for("bench", factor=2.1))
     assert answer.status == 3
-    assert answer.order == ["hello", "facts", "runtime", "first", "golden", "done"]
+    assert answer.order == ["hello", "facts", "runtime", "first", "delegation", "golden", "done"]
     assert answer.named("golden")["passed"] is False
     assert answer.named("golden")["outputs"][0]["snr_db"] == pytest.approx(26.4, abs=0.1)
     assert answer.named("done")["status"] == 3

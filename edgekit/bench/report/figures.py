@@ -252,22 +252,22 @@ def _sustained(model: str, runs: Sequence[Run]) -> Plot:
     def draw() -> Plot:
         recorded = [run for run in runs if run.sustained is not None and run.sustained.seconds]
         highest = max(max(run.sustained.p50_ns) for run in recorded if run.sustained is not None)
-        unit, ns = _unit(highest)
-        figure, says = draw_sustained(recorded, _figure, label, ns, unit)
+        unit, ns = unit_of(highest)
+        figure, says = draw_sustained(recorded, figure_of, label, ns, unit)
         return Plot(f"{model}-sustained", f"{model}: sustained", says, figure)
 
-    return _styled(draw)
+    return styled(draw)
 
 
 def _profile(run: Run) -> Plot:
     def draw() -> Plot:
         assert run.profile is not None
-        unit, ns = _unit(max(operator.total_ns for operator in run.profile.operators))
-        figure, says = draw_profile(run, _figure, ns, unit)
+        unit, ns = unit_of(max(operator.total_ns for operator in run.profile.operators))
+        figure, says = draw_profile(run, figure_of, ns, unit)
         name = f"{run.model}-{run.recipe.slug}-{run.context.threads}-{run.context.target}-operators"
         return Plot(name, f"{run.model}: operators of {label(run)}", says, figure)
 
-    return _styled(draw)
+    return styled(draw)
 
 
 def _seconds(block: Block) -> float:

@@ -2,10 +2,8 @@
 #include "facts.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,25 +14,10 @@
 
 #include "events.h"
 
-#define CPU_FOLDER "/sys/devices/system/cpu"
-#define THERMAL_FOLDER "/sys/class/thermal"
-enum { MAX_ENTRIES = 1024, NAME_BYTES = 64, PATH_BYTES = 256, CPUINFO_BYTES = 1 << 17 };
+enum { CPUINFO_BYTES = 1 << 17 };
 
 /* Emits one value under a name, or returns why there is none and emits nothing. */
 typedef const char *(*Probe)(const char *name);
-
-const char *read_text(const char *path, char *text, size_t size) {
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return strerror(errno);
-  size_t have = 0;
-  ssize_t got = 0;
-  while (have < size - 1 && (got = read(file, text + have, size - 1 - have)) > 0) have += (size_t)got;
-  const char *problem = got < 0 ? strerror(errno) : NULL;
-  close(file);
-  while (have > 0 && isspace((unsigned char)text[have - 1])) have--;
-  text[have] = '\0';
-  return problem;
-}
 
 /* The value of the first line `KEY SEPARATOR VALUE`, or NULL; changes the text. */
 static char *line_value(char *text, const char *const *keys, char separator) {
@@ -151,24 +134,6 @@ static const char *meminfo(const char *name, const char *key) {
 static const char *memory_total(const char *name) { return meminfo(name, "MemTotal"); }
 static const char *memory_available(const char *name) { return meminfo(name, "MemAvailable"); }
 
-static int by_name(const void *a, const void *b) { return strcmp(a, b); }
-
-/* The entries of a folder that are `prefix` and something (digits, if so wished), sorted. */
-static size_t list_entries(const char *folder, const char *prefix, bool digits, char (*names)[NAME_BYTES]) {
-  DIR *open_folder = opendir(folder);
-  size_t count = 0;
-  if (open_folder == NULL) return 0;
-  for (struct dirent *entry; count < MAX_ENTRIES && (entry = readdir(open_folder)) != NULL;) {
-    const char *rest = entry->d_name + strlen(prefix);
-    if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || strlen(entry->d_name) >= NAME_BYTES) continue;
-    if (digits && (*rest == '\0' || rest[strspn(rest, "0123456789")] != '\0')) continue;
-    strcpy(names[count++], entry->d_name);
-  }
-  closedir(open_folder);
-  qsort(names, count, NAME_BYTES, by_name);
-  return count;
-}
-
 /* One cpufreq file of every core, as texts. */
 static const char *per_core(const char *file, char (*texts)[NAME_BYTES], size_t *count) {
   static char names[MAX_ENTRIES][NAME_BYTES];
@@ -176,7 +141,7 @@ static const char *per_core(const char *file, char (*texts)[NAME_BYTES], size_t 
   bool any = false;
   const char *problem = NULL;
   for (size_t i = 0; i < *count; i++) {
-    char path[PATH_BYTES];
+    char path[SYSFS_BYTES];
     snprintf(path, sizeof path, CPU_FOLDER "/%.63s/cpufreq/%s", names[i], file);
     const char *why = read_text(path, texts[i], NAME_BYTES);
     if (why == NULL) any = true;
@@ -190,7 +155,7 @@ static const char *governor(const char *name) {
   size_t count;
   const char *problem = per_core("scaling_governor", texts, &count);
   if (problem != NULL) return problem;
-  qsort(texts, count, NAME_BYTES, by_name);
+  qsort(texts, count, NAME_BYTES, by_text);
   event_open(name, '[');
   for (size_t i = 0; i < count; i++)
     if (i == 0 || strcmp(texts[i], texts[i - 1]) != 0) event_string(NULL, texts[i]);
@@ -238,7 +203,7 @@ static const char *temperatures(const char *name) {
   size_t count = list_entries(THERMAL_FOLDER, "thermal_zone", false, names);
   bool any = false;
   for (size_t i = 0; i < count; i++) {
-    char path[PATH_BYTES], kind[NAME_BYTES], value[NAME_BYTES], label[2 * NAME_BYTES], *end;
+    char path[SYSFS_BYTES], kind[NAME_BYTES], value[NAME_BYTES], label[2 * NAME_BYTES], *end;
     snprintf(path, sizeof path, THERMAL_FOLDER "/%.63s/type", names[i]);
     if (read_text(path, kind, sizeof kind) != NULL) continue;
     snprintf(path, sizeof path, THERMAL_FOLDER "/%.63s/temp", names[i]);

@@ -2,14 +2,9 @@
 #ifndef EDGEKIT_FACTS_H
 #define EDGEKIT_FACTS_H
 
-#include <stddef.h>
-
-enum { FACT_MAX_BYTES = 8192 };
+#include "sysfs.h"
 
 /* The `facts` event; `when` is "before", "after" or "now". */
 void emit_facts(const char *when);
-
-/* The beginning of a small file as text. Returns NULL, or why it cannot be read. */
-const char *read_text(const char *path, char *text, size_t size);
 
 #endif

@@ -14,6 +14,7 @@
 #include "answer.h"
 #include "clock.h"
 #include "compare.h"
+#include "energy.h"
 #include "events.h"
 #include "facts.h"
 #include "failure.h"
@@ -22,6 +23,7 @@
 #include "request.h"
 #include "session.h"
 #include "supervise.h"
+#include "sustain.h"
 
 enum { WRONG_ANSWER = 3 };
 
@@ -165,13 +167,34 @@ static void emit_bytes(const char *name, int64_t bytes) {
   bytes >= 0 ? event_integer(name, bytes) : event_null(name);
 }
 
+/* What this runner knows of delegates: nothing, of none of its runtimes. */
+static void emit_delegation(void) {
+  event_begin("delegation");
+  event_null("asked");
+  event_open("backends", '[');
+  event_close(']');
+  event_null("operators");
+  event_null("left");
+  event_string("because", "the native runner does not tell");
+  event_end();
+}
+
+static void between(void) {
+  heartbeat();
+  energy_tick();
+}
+
 static int bench(const Request *request, Session *session, Golden *golden) {
   emit_facts("before");
   const Runtime *runtime = open_runtime(request);
   load_inputs(request, golden);
+  energy_open();
+  supervisor_stage("measuring what the device takes when idle");
+  energy_idle();
   bool was_reset = memory_reset_peak();
   int64_t before_load = memory_peak_rss_bytes();
   first_time(request, runtime, session, golden);
+  emit_delegation();
   if (!check_golden(request, runtime, session, golden)) return WRONG_ANSWER;
 
   const Measured measured = {runtime->invoke, session, heartbeat};
@@ -187,14 +210,18 @@ static int bench(const Request *request, Session *session, Golden *golden) {
   double half_width = INFINITY;
   samples_free(&samples);
   supervisor_stage("sampling");
-  const char *stop = take_samples(&measured, (size_t)request->min_samples, request->min_ns, request->max_ns, &samples,
+  const Measured metered = {runtime->invoke, session, between};
+  energy_start();
+  const char *stop = take_samples(&metered, (size_t)request->min_samples, request->min_ns, request->max_ns, &samples,
                                   &half_width);
+  energy_stop(samples.count);
   int64_t peak = memory_peak_rss_bytes();
   event_begin("samples");
   event_integers("samples_ns", samples.ns, samples.count);
   event_string("stop", stop);
   event_real("median_half_width", half_width);
   event_end();
+  emit_energy();
   event_begin("memory");
   emit_bytes("peak_rss_bytes", peak);
   emit_bytes("before_load_bytes", before_load);
@@ -217,6 +244,22 @@ static int answer(const Request *request, Session *session) {
   const Runtime *runtime = open_runtime(request);
   load_session(request, runtime, session);
   answer_samples(&request->samples, runtime, session);
+  return 0;
+}
+
+/* The golden check, then invoke after invoke, told second by second. */
+static int run_sustained(const Request *request, Session *session, Golden *golden) {
+  emit_facts("before");
+  const Runtime *runtime = open_runtime(request);
+  load_inputs(request, golden);
+  load_session(request, runtime, session);
+  check_arrays(session->inputs, session->inputs_count, golden->inputs, request->golden.inputs_count, "input");
+  if (!check_golden(request, runtime, session, golden)) return WRONG_ANSWER;
+  const Measured measured = {runtime->invoke, session, heartbeat};
+  supervisor_stage("running the model for long");
+  set_sample(runtime, session, golden->inputs, 0);
+  sustain(&measured, request->duration_ns, request->chunk_ns);
+  emit_facts("after");
   return 0;
 }
 
@@ -256,10 +299,11 @@ static int work(void *argument) {
   event_null("python");
   event_string("runner", "native");
   event_end();
-  int status = request.action == DO_INFO     ? info(&request)
-               : request.action == DO_CHECK  ? check(&request, &session, &golden)
-               : request.action == DO_ANSWER ? answer(&request, &session)
-                                             : bench(&request, &session, &golden);
+  int status = request.action == DO_INFO      ? info(&request)
+               : request.action == DO_CHECK   ? check(&request, &session, &golden)
+               : request.action == DO_ANSWER  ? answer(&request, &session)
+               : request.action == DO_SUSTAIN ? run_sustained(&request, &session, &golden)
+                                              : bench(&request, &session, &golden);
   event_begin("done");
   event_integer("status", status);
   supervisor_last_event();

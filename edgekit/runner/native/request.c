@@ -84,7 +84,7 @@ static void read_samples(const JsonValue *root, SamplesAsked *asked) {
 void read_request(const JsonValue *root, Request *request) {
   static const char *const known[] = {"schema", "do", "runtimes", "libraries", "artifact", "payload", "runtime",
                                       "bindings", "golden", "samples", "threads", "max_warmup_ns", "min_samples", "min_ns",
-                                      "max_ns", NULL};
+                                      "max_ns", "duration_ns", "chunk_ns", NULL};
   *request = (Request){.threads = 1};
   if (root->kind != JSON_OBJECT) fail("protocol", "the request is no table");
   int64_t schema = need_integer(root, "schema", INT64_MIN, INT64_MAX);
@@ -114,6 +114,12 @@ void read_request(const JsonValue *root, Request *request) {
     request->min_samples = need_integer(root, "min_samples", 1, INT32_MAX);
     request->min_ns = need_integer(root, "min_ns", 0, INT64_MAX);
     request->max_ns = need_integer(root, "max_ns", 0, INT64_MAX);
+  } else if (strcmp(action, "sustain") == 0) {
+    request->action = DO_SUSTAIN;
+    read_artifact(root, request);
+    request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
+    request->duration_ns = need_integer(root, "duration_ns", 1, INT64_MAX);
+    request->chunk_ns = need_integer(root, "chunk_ns", 1, INT64_MAX);
   } else {
     fail("protocol", "the native runner cannot do '%s'", action);
   }

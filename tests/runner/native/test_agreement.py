@@ -129,7 +129,7 @@ def test_a_wrong_answer_is_told_and_not_timed(
     np.save(path, expected + noise)
     answer = native(request)
     assert answer.status == 3
-    assert answer.order == ["hello", "facts", "runtime", "first", "golden", "done"]
+    assert answer.order == ["hello", "facts", "runtime", "first", "delegation", "golden", "done"]
     (output,) = answer.named("golden")["outputs"]
     assert not answer.named("golden")["passed"]
     found = 10 * math.log10(np.sum((expected + noise).astype("float64") ** 2) / np.sum(noise.astype("float64") ** 2))
