@@ -264,7 +264,11 @@ def _connection(target: Target, folder: Path) -> list[str]:
 def _bench(told: Introduction) -> list[str]:
     return [
         f"threads = {told.threads}                              # the fast cores, {MOST_THREADS} at most",
-        f"# max_load_1min = {max(0.5, len(told.core_khz) / 4):g}                    # refuse to measure while something else runs",  # noqa: E501
+        "",
+        "# Outside of these EdgeKit waits, then gives the block up: docs/bench.md.",
+        "# [limits]",
+        f"# max_load_1min = {max(0.5, len(told.core_khz) / 4):g}                    # something else runs",
+        "# max_temperature_c = 70                  # wait until it has cooled down",
     ]
 
 
