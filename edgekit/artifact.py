@@ -250,6 +250,10 @@ class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
+_MANIFEST = msgspec.json.Decoder(Manifest)
+"""Made here, not at the first use: two threads that make msgspec look at a type at once crash it."""
+
+
 class Artifact(msgspec.Struct, frozen=True):
     """An artifact on the host: its id, where it lies, its manifest."""
 
@@ -287,7 +291,7 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
                 remedy=f"This version of EdgeKit reads schemas {', '.join(map(str, READS))}: upgrade it, or convert "
                 "the model again.",
             )
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = _MANIFEST.decode(content)
     except msgspec.MsgspecError as error:
         raise ArtifactError(f"{where} is not a manifest: {error}.", remedy="Convert the model again.") from error
     _refuse_strange_names(manifest, where)

@@ -140,6 +140,11 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.blocks[-1].delegation if self.blocks else None
 
 
+_RUN = msgspec.json.Decoder(Run)
+"""Made here, with all that is in a run, not at the first use: devices are measured in threads, and two of them that
+make msgspec look at a type at once crash it."""
+
+
 def new_run_id() -> str:
     """Random, 12 hex digits."""
     return secrets.token_hex(6)
@@ -179,9 +184,9 @@ def decode_run(content: bytes, name: str) -> Run:
     try:
         schema = msgspec.json.decode(content, type=_Head).schema
         if schema == SCHEMA:
-            return msgspec.json.decode(content, type=Run)
+            return _RUN.decode(content)
         if schema == 2:  # everything that is new has a default
-            return msgspec.structs.replace(msgspec.json.decode(content, type=Run), schema=SCHEMA)
+            return msgspec.structs.replace(_RUN.decode(content), schema=SCHEMA)
         if schema == 1:
             return msgspec.convert(_from_schema_1(msgspec.json.decode(content)), Run)
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
