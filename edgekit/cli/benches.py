@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
 from rich.text import Text
 
 from edgekit.cli import output
@@ -41,7 +40,7 @@ def bench_all(
             )
 
         def on_part(part: Part[Measured]) -> None:
-            click.echo(f"{part.target.name}: {_state(part)} after {part.seconds:.0f} s", err=True)
+            progress.console.print(Text(f"{part.target.name}: {_state(part)} after {part.seconds:.0f} s"))
 
         parts = measure_all(targets, job, on_part=on_part)
     if as_json:
