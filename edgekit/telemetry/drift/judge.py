@@ -64,7 +64,9 @@ def judge(
             outcome = "not judged"
         if is_moved or broken[f]:
             outcome = "drift"
-        spread = window.variance
+        known = window.min <= window.max
+        finite = int(n) - window.positive_infinite - window.negative_infinite
+        variance = window.m2 / (finite - 1) if known and finite > 1 else math.inf
         verdicts.append(
             FeatureVerdict(
                 feature=feature.name,
@@ -80,8 +82,8 @@ def judge(
                 js=js,
                 wasserstein=None if math.isnan(way) else way,
                 kl=divergence if kl else None,
-                mean=window.mean if window.has_moments else None,
-                sd=math.sqrt(spread) if spread is not None and math.isfinite(spread) else None,
+                mean=window.mean if known else None,
+                sd=math.sqrt(variance) if variance < math.inf else None,
                 reference_mean=feature.mean,
                 reference_sd=None if math.isnan(sd) else sd,
                 broken=broken[f],

@@ -7,6 +7,7 @@ each. Made once for a reference, and used for every window of it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Layout:
         starts, sizes: `(F,)`, where the cells of a feature begin, and how many they are.
         feature_of: `(C,)`, the feature of each cell.
         n: `(F,)` float, the reference's values.
+        missing: `(F,)` float, how many more were missing.
         shares: `(C,)`, the reference's shares; 0 where a feature has no counts.
         numbers: `(F,)` bool, whether a feature is a number.
         group_of: `(C,)`, the group of each cell, counted over all features; `feature_of_group`: `(G,)`.
@@ -50,6 +52,7 @@ class Layout:
         cells = np.array([count for feature in features for count in feature.cells], dtype=float)
         self.n = np.bincount(self.feature_of, cells, minlength=len(self.sizes))
         self.shares = cells / np.maximum(self.n, 1)[self.feature_of]
+        self.missing = np.array([feature.missing for feature in features], dtype=float)
         self.numbers = np.array([feature.kind == NUMBER for feature in features], dtype=bool)
         self.sd = np.array([_sd(feature) for feature in features], dtype=float)
         ends = [(f.edges[0], f.edges[-1]) if f.edges else (math.nan, math.nan) for f in features]
@@ -125,7 +128,7 @@ class Layout:
         sizes = [len(of) for of in cells]
         if sizes != self.sizes.tolist():
             raise ValueError(f"counts over {sizes} cells do not fit features of {self.sizes.tolist()}")
-        return np.concatenate([np.asarray(of, dtype=float) for of in cells]) if sizes else np.zeros(0)
+        return np.array(list(itertools.chain.from_iterable(cells)), dtype=float)
 
 
 def _sd(feature: Feature) -> float:

@@ -50,14 +50,18 @@ def broken_rules(
         n_min: values below which nothing is said.
     """
     broken: list[list[Broken]] = [[] for _ in windows]
-    total = found.n + np.array([window.missing for window in windows], dtype=float)
+    tallies = [(w.missing, w.positive_infinite + w.negative_infinite, w.out_of_range, w.min, w.max) for w in windows]
+    missing, infinite, outside, lowest, highest = np.array(tallies, dtype=float).reshape(-1, 5).T
     dependence = layout.dependence(np.maximum(found.n, 1))
     chance = math.log((len(layout.shares) + 8 * len(windows)) / FALSE_ALARMS)
-    _missing(layout, windows, total, dependence, chance, n_min, broken)
+    _missing(layout, missing, found.n + missing, dependence, chance, n_min, broken)
     seldom = 3 / np.maximum(layout.n, 3)  # what was never seen among N may have this share
     allowed = _bound(seldom, np.maximum(found.n, 1), dependence, chance)
     judged = (found.n >= n_min) & (layout.n > 0)
-    for f in np.flatnonzero(found.n >= n_min):
+    below, above = found.differences[layout.starts], found.differences[layout.starts + layout.sizes - 1]
+    beyond = np.maximum(below, above) > np.maximum(np.where(layout.numbers, BEYOND, UNSEEN), allowed)
+    odd = (infinite > 1) | (outside > OUT_OF_RANGE * found.n) | (lowest == highest) | beyond
+    for f in np.flatnonzero(odd & (found.n >= n_min)):  # the few that need a closer look
         feature, window, n = layout.features[f], windows[f], found.n[f]
         if layout.numbers[f]:
             _plain(broken[f], window, n, allowed[f])
@@ -73,18 +77,17 @@ def broken_rules(
     return [tuple(of) for of in broken]
 
 
-def _bound(p: np.ndarray, n: np.ndarray, dependence: np.ndarray, chance: float) -> np.ndarray:
+def _bound(p: np.ndarray | float, n: np.ndarray | float, dependence: np.ndarray | float, chance: float) -> np.ndarray:
     """By how much a share of p among n values may exceed p: Bernstein's inequality."""
     scaled = chance * dependence / n
     return np.asarray(np.sqrt(2 * p * scaled) + scaled / 3)
 
 
 def _missing(
-    layout: Layout, windows: Sequence[FeatureCounts], total: np.ndarray, dependence: np.ndarray, chance: float,
-    n_min: int, broken: list[list[Broken]],
+    layout: Layout, missing: np.ndarray, total: np.ndarray, dependence: np.ndarray, chance: float, n_min: int,
+    broken: list[list[Broken]],
 ) -> None:  # fmt: skip
-    missing = np.array([window.missing for window in windows], dtype=float)
-    before = np.array([feature.missing for feature in layout.features], dtype=float)
+    before = layout.missing
     expected = before / np.maximum(layout.n + before, 1)
     share = missing / np.maximum(total, 1)
     noise = _bound(np.maximum(expected, 1 / np.maximum(layout.n + before, 1)), np.maximum(total, 1), dependence, chance)
@@ -129,12 +132,12 @@ def _stuck(
     layout: Layout, found: Distances, windows: Sequence[FeatureCounts], dependence: np.ndarray, chance: float,
     judged: np.ndarray, broken: list[list[Broken]],
 ) -> None:  # fmt: skip
-    of = layout.feature_of
-    noise = _bound(np.maximum(layout.shares, 1 / np.maximum(layout.n, 1)[of]), np.maximum(found.n, 1)[of],
-                   dependence[of], chance)  # fmt: skip
-    limit = np.maximum(STUCK, noise)
-    for cell in np.flatnonzero((found.differences > limit) & layout.numbers[of] & judged[of]):
-        f = int(of[cell])
+    for cell in np.flatnonzero(found.differences > STUCK):
+        f = int(layout.feature_of[cell])
+        p = max(layout.shares[cell], 1 / max(layout.n[f], 1))
+        limit = max(STUCK, float(_bound(p, max(found.n[f], 1), dependence[f], chance)))
+        if not layout.numbers[f] or not judged[f] or found.differences[cell] <= limit:
+            continue
         feature, at = layout.features[f], int(cell - layout.starts[f])
         if at in (0, len(feature.edges)):
             continue  # `beyond_reference` has those
@@ -149,7 +152,7 @@ def _stuck(
         share, expected = surplus + layout.shares[cell], layout.shares[cell]
         rule = "sentinel" if single and feature.cells[at] == 0 else "stuck"
         told = f"{share:.1%} of the values {where}, where the reference has {expected:.1%}"
-        broken[f].append(Broken(rule, float(share), float(expected + limit[cell]), told))
+        broken[f].append(Broken(rule, float(share), float(expected + limit), told))
 
 
 def _surplus(layout: Layout, found: Distances, f: int, cell: int, step: int) -> float:

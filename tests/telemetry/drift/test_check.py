@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edgekit.cli import cli
 from edgekit.errors import DataError
 from edgekit.telemetry.collector.ingest import Ingest
 from edgekit.telemetry.collector.reading import SqlStore, open_store
@@ -44,7 +47,8 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.rng = np.random.default_rng(7)
         self.reference = _reference(self.rng)
-        self.store: SqlStore = open_store(str(folder / "t.db"))
+        self.path = str(folder / "t.db")
+        self.store: SqlStore = open_store(self.path)
         self.store.register(self.reference)
         self.ingest = Ingest(self.store.database, span_s=HOUR, max_body_bytes=1 << 20)
         self.ingest.refresh()
@@ -215,6 +219,23 @@ def test_the_schedule_yields_one_answer_a_model_and_cohort(fleet: Fleet) -> None
     assert checked[""].findings == ()
     assert [(f.feature, f.rule) for f in checked["west"].findings] == [("speed", "cohort")]
     assert checked["north"].conclusive
+
+
+def test_the_command_reads_the_database(fleet: Fleet) -> None:
+    fleet.days(3)
+    for hour in range(24, 0, -4):
+        fleet.report(hour, load=_plus(0.6))
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fleet.now))
+    arguments = ["telemetry", "check", "--db", fleet.path, "--model", "pump", "--now", now]
+    result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 3
+    told = json.loads(result.stdout)
+    assert [f["feature"] for f in told["features"] if f["outcome"] == "drift"] == ["load"]
+    assert told["devices"] == 1
+    shown = CliRunner().invoke(cli, arguments, catch_exceptions=False).output
+    assert "pump: drift in 1 of 5 features" in shown
+    unknown = CliRunner().invoke(cli, [*arguments, "--reference", "77"])
+    assert "and reference 77" in str(unknown.exception)
 
 
 def test_a_span_is_the_exact_sum_of_its_parts(fleet: Fleet) -> None:
