@@ -79,6 +79,19 @@ def test_every_artifact_answers_as_on_the_host(digits: Path, aarch64_file: Path,
     assert all(output["exact"] or output["snr_db"] > 60 for output in result["outputs"])
 
 
+@pytest.mark.parametrize(("name", "runner"), [(FORMATS[1], "python"), (FORMATS[1], "native"), (FORMATS[2], "native")])
+def test_its_accuracy_there_is_the_hosts(
+    digits: Path, aarch64_file: Path, tmp_path: Path, name: str, runner: str
+) -> None:
+    """Of a few samples; what this machine cannot run is held against the golden answers."""
+    made = edgekit("evaluate", digits / name, "--on", aarch64_file, "--runner", runner, "--limit", 6, "--batch", 2,
+                   "--out", tmp_path / "runs")["evaluated"]  # fmt: skip
+    assert (made["outcome"], made["agreement"]["agreed"], made["agreement"]["samples"]) == ("same", True, 6)
+    assert made["accuracy"]["device"] == 1.0
+    assert made["accuracy"]["here"] == (None if name == FORMATS[2] else 1.0)
+    assert made["facts"]["values"]["machine"] == "aarch64"
+
+
 def test_a_bench_tells_what_it_measured_on(digits: Path, aarch64_file: Path, tmp_path: Path) -> None:
     found = edgekit("bench", digits / FORMATS[1], "--on", aarch64_file, "--blocks", 1, "--out", tmp_path / "runs")
     (kept,) = found["runs"]

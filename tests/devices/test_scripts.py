@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 from boxes import BOXES, make_box
 
+from edgekit.artifact import FileEntry
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, Target, connect, scripts
 from edgekit.devices.store import Store
@@ -71,6 +73,30 @@ def test_a_root_in_the_home_folder_or_anywhere(
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceStorageError, match="making its root folder"):
         connect(msgspec.structs.replace(local_target, root=f"{tmp_path}/file/below"))
+
+
+def test_samples_are_brought_once_and_others_make_room(device: Device, tmp_path: Path) -> None:
+    names, root = [], Path(device.root, "data")
+    for number in range(3):
+        source = tmp_path / f"input-{number}.npy"
+        source.write_bytes(bytes([number]) * 1000)
+        sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+        names.append(sha256)
+        path = Store(device).put_data(sha256, [(source, FileEntry("input-0.npy", 1000, sha256))], keeping=names[:1])
+        assert Path(path, "input-0.npy").read_bytes() == source.read_bytes()
+    assert sorted(path.name for path in root.iterdir()) == sorted([names[0], names[2]])
+    (root / "a b $(touch pwned)").mkdir()
+    before = (root / names[2]).stat().st_ino
+    Store(device).put_data(names[2], [(source, FileEntry("input-0.npy", 1000, names[2]))], keeping=())
+    assert [path.name for path in root.iterdir()] == [names[2]]
+    assert (root / names[2]).stat().st_ino == before
+    damaged = root / names[2] / "input-0.npy"
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"damaged")
+    Store(device).put_data(names[2], [(source, FileEntry("input-0.npy", 1000, names[2]))], keeping=())
+    assert damaged.read_bytes() == source.read_bytes()
+    Store(device).keep_data(())
+    assert list(root.iterdir()) == []
 
 
 def test_push_deploy_roll_back_and_look(device: Device, make_artifact: Callable[..., Artifact], tmp_path: Path) -> None:
