@@ -12,7 +12,8 @@ Probes that tell causes apart run between invokes, a few hundred microseconds ea
 
 A turn is slow when its l2 takes more than 1.2 × what it takes in the best fifth of all. Prints how each median differs
 between slow and fast turns, how long phases last, and whether two processors are slow at the same time. Then starts
-processes as they come, with fixed addresses, and with huge pages: the fastest invoke and the share of slow turns of each.
+processes as they come, with fixed addresses, and with huge pages: the fastest invoke and the share of slow turns of
+each (0 % where a process met one phase alone).
 """
 
 from __future__ import annotations

@@ -194,7 +194,10 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark")])
 def test_in_a_browser(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
     path = tmp_path / "r.html"
-    path.write_text(written(two_runs(), against=[noisy_run(9, ns=0.8e6)]), encoding="utf-8")
+    runs = two_runs()
+    compared = compare([noisy_run(9, ns=0.8e6)], runs).comparisons
+    joined = {runs[0].id: evaluation_of(runs[0], 0.97), runs[1].id: evaluation_of(runs[1], 0.4, "worse")}
+    path.write_text(page("digits", runs, compared, plots(runs, joined), evaluations=joined), encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
     tab = context.new_page()
     trouble: list[str] = []

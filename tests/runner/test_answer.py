@@ -80,7 +80,8 @@ def test_a_slow_device_sends_smaller_batches(ask: Callable[..., Answer]) -> None
     """So that a cut costs seconds of its work; and while it works it gives signs of life."""
     answer = ask(count=4, batch=100, invoke="time.sleep(0.9)")
     counts = [e["count"] for e in answer.events if e["event"] == "answers"]
-    assert counts == [3, 1]
+    assert sum(counts) == 4
+    assert max(counts) < 4
     assert sum(e["event"] == "progress" for e in answer.events) >= 2
 
 

@@ -5,7 +5,7 @@
 A batch is written whole or not at all before the next is taken in, so a call that is killed, a link that is cut and a
 device that reboots lose what was on its way, and the next call asks for the rest. A file that is damaged or does not
 fit counts as not there. The folder goes when the evaluation is through, because the device shall be asked again next
-time; what was left for more than a day is not believed any more.
+time; what was left for more than a day is not believed any more, and goes when another evaluation begins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shutil
 import time
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgekit.files import cache_folder, write_file
@@ -45,6 +46,7 @@ class KeptAnswers:
         self._count = count
         self._specs = specs
         self._batches: dict[int, list[np.ndarray]] = {}
+        _remove_old(self._folder.parent)
         for path in sorted(self._folder.glob("*.npz")):
             found = _NAME.fullmatch(path.name)
             arrays = self._read(path) if found and time.time() - path.stat().st_mtime < BELIEVED_S else None
@@ -127,3 +129,11 @@ class KeptAnswers:
 
     def _overlaps(self, first: int, count: int) -> bool:
         return first < 0 or first + count > self._count or self.missing(first, count) != [(first, count)]
+
+
+def _remove_old(folder: Path) -> None:
+    """Removes what evaluations left to which nobody came back."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        with suppress(OSError):
+            if time.time() - entry.stat().st_mtime > BELIEVED_S:
+                shutil.rmtree(entry)

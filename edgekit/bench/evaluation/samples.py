@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 PIECE_BYTES = 32 << 20
 ANSWER_BYTES = 128 << 20
 """Of all answers to one piece."""
+PIECE_SAMPLES = 50_000
+"""However small they are: a request has a bound of events."""
 BATCH_BYTES = 1 << 20
 BATCH_SAMPLES = 64
+MOST_BATCH_BYTES = 32 << 20
+"""Whatever a user asks for: an event is one line, and a line has a bound."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,13 @@ class SampleSet:
 
     def batch(self, most: int | None) -> int:
         """How many samples an event answers: `most`, or as many as keep it small."""
-        return most or max(1, min(BATCH_SAMPLES, BATCH_BYTES // self.bytes_of_an_answer))
+        wanted = most or min(BATCH_SAMPLES, BATCH_BYTES // self.bytes_of_an_answer)
+        return max(1, min(wanted, MOST_BATCH_BYTES // self.bytes_of_an_answer))
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """(first, count) of each piece."""
-        size = max(1, min(PIECE_BYTES // self.bytes_of_a_sample, ANSWER_BYTES // self.bytes_of_an_answer))
+        fitting = (PIECE_BYTES // self.bytes_of_a_sample, ANSWER_BYTES // self.bytes_of_an_answer, PIECE_SAMPLES)
+        size = max(1, min(fitting))
         for first in range(0, self.count, size):
             yield first, min(size, self.count - first)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,9 @@ import msgspec
 import pytest
 
 from edgekit.artifact import open_artifact
-from edgekit.bench.evaluation import Collected, Evaluated, collect
+from edgekit.bench.evaluation import Collected, Evaluated, collect, kept
 from edgekit.convert import convert, find_model
 from edgekit.devices import Device, Target, connect
-from edgekit.files import cache_folder
 from edgekit.recipe import parse_recipe
 from edgekit.workflows.evaluate import Options, Subject, evaluate, subject_of
 
@@ -41,11 +39,10 @@ def subject(digits_int8: Artifact) -> Subject:
 
 
 @pytest.fixture
-def nothing_kept() -> Iterator[None]:
-    """Neither before nor after: no answers in the cache."""
-    shutil.rmtree(cache_folder() / "answers", ignore_errors=True)
-    yield
-    shutil.rmtree(cache_folder() / "answers", ignore_errors=True)
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of kept answers, a test's own."""
+    monkeypatch.setattr(kept, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache" / "answers"
 
 
 def opener(target: Target) -> Callable[[], Any]:
