@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgekit.errors import AccessError, StoreUnavailableError, TelemetryError
 from edgekit.telemetry.collector import http
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from edgekit.telemetry.collector.ingest import Ingest
     from edgekit.telemetry.collector.keys import KeyEntry, Keys
 
+Answered = TypeVar("Answered")
 MAX_ENROL_BYTES = 4096
 KEYS_IN_MEMORY = 100_000
 RETRY_AFTER_S = 5
+DATABASE_S = 15.0
+"""How long a request waits for what the database must be asked before its upload can be judged."""
 BUSY_ANSWER = error_answer(503, "the collector cannot store anything now", retry_after_s=RETRY_AFTER_S)
 NOT_FOUND = error_answer(404, "there is nothing here")
 WRONG_METHOD = error_answer(405, "another method is expected")
@@ -189,7 +192,7 @@ class CollectorApp:
         entry = self._known.get(key_id)
         if entry is None:
             known, generation = self._known, self._known_generation
-            entry = await asyncio.to_thread(self._keys.find, key_id)
+            entry = await _in_thread(self._keys.find, key_id)
             if entry is not None and generation == self._known_generation:
                 known[key_id] = entry
         return entry
@@ -227,7 +230,7 @@ class CollectorApp:
         if not isinstance(token, str) or not (device is None or isinstance(device, str)):
             return error_answer(400, 'the body is {"token": "…", "device": "…"}, the device may be left out')
         try:
-            issued = await asyncio.to_thread(self._keys.enrol, token, device)
+            issued = await _in_thread(self._keys.enrol, token, device)
         except AccessError as error:
             return error_answer(401, error.what)
         except StoreUnavailableError:
@@ -245,5 +248,17 @@ class CollectorApp:
     async def _ready(self, _receive: Receive) -> Answer:
         if self.closing:
             return error_answer(503, "shutting down", retry_after_s=RETRY_AFTER_S)
-        await asyncio.wait_for(asyncio.to_thread(self._keys.find, "-"), timeout=10)
+        await _in_thread(self._keys.find, "-")
         return HEALTHY
+
+
+async def _in_thread(ask: Callable[..., Answered], *arguments: Any) -> Answered:
+    """What the database says, asked in a thread.
+
+    Raises:
+        StoreUnavailableError: it has not answered within `DATABASE_S`, or says so itself.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(ask, *arguments), DATABASE_S)
+    except asyncio.TimeoutError as error:
+        raise StoreUnavailableError("The database does not answer.", remedy="Look at its log.") from error

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import MissingPackageError, StoreUnavailableError, first_line
+from edgekit.errors import MissingPackageError, StoreUnavailableError, TelemetryError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 STATEMENT_S = 30
+OPTIONS = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s -c synchronous_commit=on"
+LINK = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": STATEMENT_S * 1000,
+}  # fmt: skip
+"""So that a server that vanishes without a word is noticed as soon as one that is slow."""
 
 
 @lru_cache(maxsize=256)
@@ -69,6 +75,7 @@ class Postgres:
 
     Raises:
         MissingPackageError: the package psycopg is not installed.
+        TelemetryError: the URL is none.
         StoreUnavailableError: the server does not answer.
     """
 
@@ -77,12 +84,18 @@ class Postgres:
     def __init__(self, url: str) -> None:
         try:
             import psycopg
+            from psycopg import conninfo
         except ImportError as error:
             raise MissingPackageError(
                 "PostgreSQL needs the package psycopg.", remedy="Install edgekit[collector-postgresql]."
             ) from error
         self._psycopg = psycopg
-        self._url = url
+        try:
+            self._conninfo = conninfo.make_conninfo(url, options=OPTIONS, application_name="edgekit", **LINK)
+        except psycopg.ProgrammingError:  # its text has the whole URL, and so the password
+            raise TelemetryError(
+                "The URL of PostgreSQL cannot be read.", remedy="Write postgresql://user:password@host:port/name."
+            ) from None
         self._local = threading.local()
         self._connection()
 
@@ -132,11 +145,8 @@ class Postgres:
         connection: psycopg.Connection[Row] | None = getattr(self._local, "connection", None)
         if connection is not None and not connection.closed:
             return connection
-        options = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s -c synchronous_commit=on"
         try:
-            connection = self._psycopg.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_S, options=options, application_name="edgekit"
-            )
+            connection = self._psycopg.connect(self._conninfo, autocommit=True)
         except self._psycopg.Error as error:
             raise self._unavailable(error) from error
         self._local.connection = connection

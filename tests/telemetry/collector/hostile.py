@@ -50,6 +50,7 @@ class Enemy:
         self._bombs = [gzip.compress(bytes(size)) for size in (5 << 20, 12 << 20)]
         self._bombs.append(gzip.compress(gzip.compress(bytes(12 << 20))))
         self._bombs.append(gzip.compress(self._frames[0] * 3000))
+        self._oversized_bodies = [os.urandom(64) * (size // 64) for size in (64_128, 70_016, 300_032, 3 << 20)]
         self._reference = fleet.reference.to_json()
         self._makers = [
             self._noise, self._flipped, self._taken_again, self._signed_noise, self._signed_frame, self._signed_frame,
@@ -116,8 +117,7 @@ class Enemy:
         return self._upload(signed + hmac.digest(self.key.key, signed, "sha256"))
 
     def _oversized(self) -> Request:
-        size = self.random.choice((64_001, 70_000, 300_000, 3 << 20))
-        return self._upload(os.urandom(64) * (size // 64), self.random.choice(PATHS[:3]))
+        return self._upload(self.random.choice(self._oversized_bodies), self.random.choice(PATHS[:3]))
 
     def _enrolment(self) -> Request:
         nested = b"[" * 2000

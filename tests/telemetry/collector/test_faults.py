@@ -110,10 +110,15 @@ def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
 def test_what_is_no_database_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     junk = tmp_path / "junk.db"
     junk.write_bytes(b"no database" * 1000)
-    for url, kind in ((str(junk), StoreUnavailableError), ("mysql://host/db", TelemetryError)):
+    for url, kind in (
+        (str(junk), StoreUnavailableError),
+        ("mysql://host/db", TelemetryError),
+        ("postgresql://u:secret@h d/", TelemetryError),
+    ):
         with pytest.raises(kind) as caught:
             open_store(url)
         assert caught.value.remedy
+        assert "secret" not in str(caught.value)
     with pytest.raises(StoreUnavailableError):
         open_store("postgresql://nobody@127.0.0.1:9/none")
     open_store(str(tmp_path / "spans.db"), span_s=600).close()

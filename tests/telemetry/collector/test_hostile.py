@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from edgekit.telemetry.reporter import wire
 from tests.telemetry.collector.fleet import Fleet, summed
 from tests.telemetry.collector.hostile import Enemy, raw_request
@@ -22,6 +24,7 @@ from tests.telemetry.collector.process import CollectorProcess
 if TYPE_CHECKING:
     from tests.telemetry.collector.conftest import Collector
 
+pytestmark = pytest.mark.slow
 REQUESTS = 5000
 ROOM_KB = 120_000
 """What the process may grow by: a body of the largest kind several times over."""
