@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.bench.distortions import judge
 from edgekit.bench.finding import Finding
+from edgekit.bench.guards import unchecked, violations
 from edgekit.devices.conditions import ask_conditions
 from edgekit.devices.environment import Platform, ask_platform, differing, installed
 from edgekit.devices.lock import holder
@@ -19,7 +20,8 @@ from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.devices import Device
+    from edgekit.devices import Device, Target
+    from edgekit.devices.conditions import Conditions
 
 MIN_FREE_BYTES = 200_000_000
 
@@ -37,7 +39,17 @@ def examine(device: Device) -> list[Finding]:
     findings += _looked_at("runner", _runner(device))
     findings += _looked_at("free space", _disk(device))
     findings += judge(conditions)
+    findings += _limits(conditions, device.target)
     return findings
+
+
+def _limits(now: Conditions, target: Target) -> Iterator[Finding]:
+    """How the device is outside of its target's limits now, and which of them it does not tell enough for."""
+    remedy = "Let it cool down or calm down: bench waits for that. Or change [limits] in the target."
+    yield from (Finding("warning", "limit", outside, remedy) for outside in violations(now, target, before=True))
+    names = ", ".join(unchecked(now, target))
+    if names:
+        yield Finding("warning", "limit", f"it does not tell enough to check {names}", "Remove them from the target.")
 
 
 def _looked_at(subject: str, part: Iterator[Finding]) -> Iterator[Finding]:

@@ -12,11 +12,14 @@ from edgekit.bench.delegation import Backend, Delegation, read_delegation
 from edgekit.bench.measure import measure, prepare
 from edgekit.devices import connect, load_target
 from edgekit.errors import RunnerError
+from edgekit.runner.executorch_program import delegation
 from edgekit.runner.runtimes.litert import taken_by_delegates
 from tests.bench.doubling import brief
 from tests.bench.runs import make_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgekit.bench.run import Run
 
 
@@ -98,3 +101,12 @@ def test_a_delegate_that_is_not_there_is_an_error(profiled_models: Any, recipe: 
     target = msgspec.structs.replace(target, bench=msgspec.structs.replace(target.bench, delegate=delegate))
     with connect(target) as device, pytest.raises(RunnerError, match=says):
         measure(device, prepare(device, profiled_models(recipe), threads=1))
+
+
+def test_an_executorch_program_is_read(tmp_path: Path) -> None:
+    damaged = tmp_path / "model.pte"
+    for content in (b"", b"\x00" * 8, b"\xff" * 64, bytes(range(64))):
+        damaged.write_bytes(content)
+        found = delegation(str(damaged))
+        assert found["operators"] is None
+        assert "cannot be read" in found["because"]

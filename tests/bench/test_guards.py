@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from edgekit.bench.compare import compare_runs
+from edgekit.bench.doctor import examine
 from edgekit.bench.gate import Plan, gate
 from edgekit.bench.guards import disturbances, frequency_means, unchecked, violations
 from edgekit.bench.measure import bench
@@ -183,6 +184,14 @@ def test_a_loaded_device_is_given_up(target: Target, twice: Artifact, tmp_path: 
     limited = msgspec.structs.replace(limited, bench=msgspec.structs.replace(limited.bench, max_load_1min=1e-9))
     with connect(limited) as device, pytest.raises(OutsideLimitsError, match=r"has a load of .*, above the 1e-09"):
         bench(with_doubling(device, tmp_path), twice, threads=1, blocks=1)
+
+
+def test_the_doctor_holds_a_device_against_its_limits(board: Any, sysfs: Sysfs) -> None:
+    sysfs.temperature_c = 85
+    findings = [finding for finding in examine(board(max_temperature_c=70, screen="off")) if finding.subject == "limit"]
+    assert [finding.what for finding in findings] == [
+        "0:cpu-thermal is at 85.0 °C, above the 70 that its target allows", "it does not tell enough to check screen"
+    ]  # fmt: skip
 
 
 def told(**limits: Any) -> Target:

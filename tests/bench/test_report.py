@@ -15,14 +15,18 @@ import pytest
 
 from edgekit.artifact import Accuracy
 from edgekit.bench.compare import compare
+from edgekit.bench.delegation import Delegation
+from edgekit.bench.energy import Energy
 from edgekit.bench.evaluation import Evaluated, write_evaluated
 from edgekit.bench.evaluation.judge import Interval
 from edgekit.bench.evaluation.result import Agreement, Data, OnDevice
+from edgekit.bench.profile import Operator, Profile
 from edgekit.bench.report import page, plots
 from edgekit.bench.report.figures import _around, _front
 from edgekit.bench.report.page import headline
 from edgekit.bench.report.theme import INK, SERIES, to_file
-from edgekit.bench.run import Facts, Run, write_run
+from edgekit.bench.run import Facts, GivenUp, Run, write_run
+from edgekit.bench.sustained import read_chunks
 from tests.bench.runs import make_block, noisy_run
 
 if TYPE_CHECKING:
@@ -47,6 +51,48 @@ def written(runs: list[Run], against: list[Run] | None = None, title: str = "dig
 def test_the_same_runs_give_the_same_page() -> None:
     runs = two_runs()
     assert written(runs) == written(runs)
+
+
+def with_extras(run: Run) -> Run:
+    """The run with a sustained run, a profile, a block that was given up, a delegate that took nothing, and energy."""
+    operators = tuple(Operator(f"conv {k} {HOSTILE}", "Conv", 1, 1000.0 + k, 0.05) for k in range(20))
+    blocks = tuple(
+        msgspec.structs.replace(
+            block,
+            attempts=2,
+            delegation=Delegation("NnapiExecutionProvider", (), 31, {"Conv": 31}),
+            energy=Energy("powercap", 5.0, 1.0, 1.0, 1000),
+        )
+        for block in run.blocks
+    )
+    chunks = [
+        {"at_ns": (k + 1) * 10**9, "n": 50, "max_ns": 2000, "total_ns": 50_000, "kept_ns": [1000 + 100 * k] * 20,
+         "temperature_c": 40.0 + k, "frequency_hz": 1.8e9, "missing": {}}
+        for k in range(12)
+    ]  # fmt: skip
+    return msgspec.structs.replace(
+        run, blocks=blocks, given_up=(GivenUp(3, 2, f"the governor changed {HOSTILE}"),), shipped_bytes=40_000,
+        sustained=read_chunks(chunks, 600, f"the link went down {HOSTILE}"),
+        profile=Profile(operators, "a profiler", 100, 1000.0, 1500.0, 30_000.0),
+    )  # fmt: skip
+
+
+def test_extra_runs_and_conditions_are_in_it() -> None:
+    run = with_extras(noisy_run(1))
+    made = {plot.name: plot for plot in plots([run, noisy_run(2, precision="float32")])}
+    assert "cut short: the link went down" in made["digits_cnn-sustained"].says
+    assert "the hottest zone and the fastest core" in made["digits_cnn-sustained"].says
+    (bars,) = (plot for name, plot in made.items() if name.endswith("-operators"))
+    assert [label.get_text() for label in bars.figure.axes[0].get_yticklabels()][-1] == "5 more"
+    assert "profiling makes one +50% slower" in bars.says
+    text = written([run])
+    for said in ("block 4 was given up", "10 blocks measured again", "NnapiExecutionProvider took none of 31", "4 mJ",
+                 "40 kB as shipped", "sustained run was cut short"):  # fmt: skip
+        assert said in text, said
+    assert "<script>document" not in text
+    assert headline([run], ())[0] == "inconclusive"
+    plain = written([noisy_run(2)])
+    assert "Conditions" not in plain
 
 
 def test_a_page_asks_no_network_for_anything() -> None:

@@ -11,6 +11,7 @@ from edgekit.convert.formats.base import Converted, Exported, Format
 from edgekit.convert.sources.base import PROGRAM
 from edgekit.dimensions import Dim, resized, sizes_to_prove, varying_outputs
 from edgekit.recipe import Recipe
+from edgekit.runner.profile import profile
 from edgekit.runner.session import run_samples
 from edgekit.specs import TensorSpec
 
@@ -215,6 +216,13 @@ def run(runtime: ModuleType, payload: Path, bindings: Bindings, network: Network
     """What the payload answers to the network's samples, by the code that runs it on devices."""
     names = {"inputs": list(bindings.inputs), "outputs": list(bindings.outputs)}
     return run_samples(runtime.load(str(payload), threads, names), network.inputs)
+
+
+def profiled(runtime: ModuleType, payload: Path, bindings: Bindings, network: Network) -> dict[str, Any]:
+    """What the payload's operators cost, by the runtime's own profiler."""
+    names = {"inputs": list(bindings.inputs), "outputs": list(bindings.outputs)}
+    sample = [array[0] for array in network.inputs]
+    return profile(runtime, str(payload), 1, names, sample, 500_000_000, lambda: None)
 
 
 def snr_db(reference: np.ndarray, answered: np.ndarray) -> float:

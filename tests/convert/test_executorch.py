@@ -13,10 +13,11 @@ from edgekit.convert.formats.executorch import ExecuTorch
 from edgekit.convert.pt2e import pte
 from edgekit.errors import ConversionError, RefusedError
 from edgekit.recipe import Recipe
+from edgekit.runner.executorch_program import delegation
 from edgekit.runner.runtimes import executorch
 from tests.convert import programs
 from tests.convert.conftest import REPOSITORY, make
-from tests.convert.programs import Network, Payloads, run, worst
+from tests.convert.programs import Network, Payloads, profiled, run, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,17 @@ def test_a_real_model_through_the_chain(cache: Path, tmp_path: Path) -> None:
     assert quantized.inputs[0].dtype == "float32"
     assert "float32" not in quantized.stored_dtypes
     assert any("in 1 piece" in note for note in quantized.notes)
+    told = delegation(str(outcome.artifact.path / quantized.payload))
+    assert told["backends"] == [{"name": "XnnpackBackend", "operators": 1, "partitions": 1}]
+    assert told["left"] == {}
+
+
+def test_its_operators_are_profiled(networks: dict[str, Network], payloads: Payloads) -> None:
+    path, bindings, _ = payloads("convolutional", "float32")
+    found = profiled(executorch, path, bindings, networks["convolutional"])
+    assert sum("conv" in kind.lower() for kind in found["types"]) >= 1
+    assert set(found["calls"]) == {found["invokes"]}
+    assert 0 < sum(found["ns"]) < 1.1 * found["mean_ns"]
 
 
 @pytest.mark.parametrize("network", ["convolutional", "encoder"])

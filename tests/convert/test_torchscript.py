@@ -18,7 +18,7 @@ from edgekit.recipe import Recipe
 from edgekit.runner.runtimes import torchlite
 from tests.convert import programs
 from tests.convert.conftest import REPOSITORY, make
-from tests.convert.programs import Network, Payloads, run, worst
+from tests.convert.programs import Network, Payloads, profiled, run, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +58,14 @@ def test_every_precision_of_a_real_model(cache: Path, tmp_path: Path) -> None:
     assert manifests["float32"].parity.worst_snr_db is None or manifests["float32"].parity.worst_snr_db > 100
     assert manifests["int8"].provenance.calibration_samples == 200
     assert any("ExecuTorch is its successor" in note for note in manifests["int8"].notes)
+
+
+def test_its_operators_are_profiled(networks: dict[str, Network], payloads: Payloads) -> None:
+    path, bindings, _ = payloads("convolutional", "float32")
+    found = profiled(torchlite, path, bindings, networks["convolutional"])
+    assert sum("conv" in kind.lower() for kind in found["types"]) >= 1
+    assert set(found["calls"]) == {found["invokes"]}
+    assert 0 < sum(found["ns"]) < 1.1 * found["mean_ns"]
 
 
 @pytest.mark.parametrize("network", ["convolutional", "encoder"])

@@ -21,11 +21,12 @@ from link import Link
 
 from edgekit.artifact import Artifact, FileEntry, open_artifact
 from edgekit.bench import bench
+from edgekit.bench.extras import Extras
 from edgekit.bench.verify import verify
 from edgekit.deploy import deploy, status
 from edgekit.devices import Target, connect, load_target
 from edgekit.devices.environment import provision, remove
-from edgekit.devices.target import AdbSettings
+from edgekit.devices.target import AdbSettings, Limits
 from edgekit.errors import ConnectionLostError, RunnerError, RuntimeMissingError, UnsuitableArtifactError
 
 if TYPE_CHECKING:
@@ -67,6 +68,36 @@ def test_the_doctor_finds_its_runtimes(aarch64_file: Path) -> None:
     assert "2.3.0" in findings["runtime litert"]["what"]
     assert findings["runtime tvm"]["level"] == "ok"
     assert findings["temperature"]["what"].startswith("42")
+
+
+def test_a_hot_board_is_waited_for_and_its_heat_stands_beside_a_sustained_run(
+    digits: Path, aarch64_board: Board, aarch64_target: Target
+) -> None:
+    zone = aarch64_board.folder / "thermal/thermal_zone0/temp"
+    target = msgspec.structs.replace(aarch64_target, limits=Limits(max_temperature_c=70, poll_s=0.1), runner="native")
+    waits: list[str] = []
+
+    def heat(_block: int, event: dict[str, Any]) -> None:
+        if event["event"] == "waiting":
+            waits.append(event["because"])
+            zone.write_text("50000\n")
+        elif event["event"] == "chunk":
+            zone.write_text("66000\n")
+
+    zone.write_text("84000\n")
+    try:
+        with connect(target) as device:
+            artifact = open_artifact(digits / FORMATS[1])
+            run = bench(device, artifact, threads=1, blocks=1, extras=Extras(sustained_s=4), on_event=heat)
+    finally:
+        zone.write_text("41500\n")
+    assert waits == ["0:cpu-thermal is at 84.0 °C, above the 70 that its target allows"]
+    assert run.blocks[0].guard is not None
+    assert run.blocks[0].guard.before.values["temperature_c"] == {"0:cpu-thermal": 50.0}
+    assert run.sustained is not None
+    assert run.sustained.complete
+    assert (run.sustained.temperature_c[0], run.sustained.temperature_c[-1]) == (50.0, 66.0)
+    assert run.sustained.missing == {"frequency_hz": "no cpufreq in sysfs"}
 
 
 @pytest.mark.parametrize(

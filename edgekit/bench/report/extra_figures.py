@@ -63,7 +63,7 @@ def draw_sustained(
     beside = " and ".join({"°C": "the hottest zone", "GHz": "the fastest core"}[name] for name in rows[1:])
     says = (
         f"The median of each second{', with ' + beside if beside else '; the devices told neither heat nor clocks'}. "
-        f"The last window against the first, between the dotted lines: {'; '.join(said)}."
+        f"The last window against the first, which end at the dotted lines: {'; '.join(said)}."
     )
     return made, says
 

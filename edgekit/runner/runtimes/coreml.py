@@ -39,10 +39,19 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     """The model in Core ML. It chooses its threads itself: `threads` has no effect."""
     coremltools = _coremltools()
     name = os.environ.get(UNITS, "ALL")
+    return _load(coremltools, name, path, bindings)
+
+
+def load_with(delegate: str, path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:  # noqa: ARG001
+    """The same on the compute units of that name: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE."""
+    return _load(_coremltools(), delegate, path, bindings)
+
+
+def _load(coremltools: Any, name: str, path: str, bindings: Mapping[str, Sequence[str]]) -> Session:
     units = getattr(coremltools.ComputeUnit, name, None)
     if units is None:
         raise ValueError("%s=%s: choose one of ALL, CPU_ONLY, CPU_AND_GPU, CPU_AND_NE" % (UNITS, name))
-    return Session(coremltools.models.MLModel(path, compute_units=units), bindings)
+    return Session(coremltools.models.MLModel(path, compute_units=units), bindings, units)
 
 
 def _describe(name: str, features: Sequence[Any]) -> dict[str, Any]:
@@ -62,7 +71,8 @@ def _describe(name: str, features: Sequence[Any]) -> dict[str, Any]:
 class Session:
     """One model, loaded and compiled by Core ML, its tensors in the model's order."""
 
-    def __init__(self, model: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, model: Any, bindings: Mapping[str, Sequence[str]], units: Any = None) -> None:
+        self._units = units
         description = model.get_spec().description
         self._model = model
         self.inputs = [_describe(name, description.input) for name in bindings["inputs"]]
@@ -78,3 +88,31 @@ class Session:
 
     def get_output(self, i: int) -> Any:
         return self._results[self.outputs[i]["name"]]
+
+    def delegation(self) -> dict[str, Any]:
+        """Which compute device Core ML prefers for each operation, by the program's compute plan (macOS 14.4)."""
+        try:
+            from coremltools.models.compute_plan import MLComputePlan
+
+            plan = MLComputePlan.load_from_path(self._model.get_compiled_model_path(), compute_units=self._units)
+            operations = plan.model_structure.program.functions["main"].block.operations
+        except (ImportError, AttributeError, KeyError, RuntimeError) as error:
+            because = "Core ML gives no compute plan here: %s" % error
+            return {"backends": [], "operators": None, "left": None, "because": because}
+        taken, left = {}, {}  # type: dict[str, list[int]], dict[str, int]
+        before = ""
+        for operation in operations:
+            usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+            if usage is None:  # a constant: nothing executes it
+                continue
+            device = type(usage.preferred_compute_device).__name__.replace("ML", "").replace("ComputeDevice", "")
+            if device == "CPU":
+                left[operation.operator_name] = left.get(operation.operator_name, 0) + 1
+            else:
+                count = taken.setdefault(device, [0, 0])
+                count[0] += 1
+                count[1] += device != before
+            before = device
+        backends = [{"name": name, "operators": n, "partitions": p} for name, (n, p) in sorted(taken.items())]
+        operators = sum(left.values()) + sum(n for n, _ in taken.values())
+        return {"backends": backends, "operators": operators, "left": left, "because": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -47,7 +48,7 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
         ValueError: the file is damaged, or no program; or it has another number of inputs than `bindings` names.
         RuntimeError: this runtime cannot set the number of threads, or has no kernel or backend for the program.
     """
-    return Session(*_program(path, threads), bindings)
+    return Session(*_program(path, threads), bindings, path)
 
 
 def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Profiled:
@@ -60,7 +61,7 @@ def load_profiled(path: str, threads: int, bindings: Mapping[str, Sequence[str]]
         import executorch.devtools  # noqa: F401 - they need packages that a device may lack
     except ImportError as error:
         raise LookupError("ExecuTorch's devtools, which read its profiles, cannot be imported: %s" % error) from error
-    return Profiled(*_program(path, threads, enable_etdump=True), bindings)
+    return Profiled(*_program(path, threads, enable_etdump=True), bindings, path)
 
 
 def _program(path: str, threads: int, **options: Any) -> tuple[Any, Any]:
@@ -98,7 +99,8 @@ def _set_threads(threads: int) -> None:
 class Session:
     """One method. Its inputs and outputs are those of the model, never quantized."""
 
-    def __init__(self, program: Any, method: Any, bindings: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, program: Any, method: Any, bindings: Mapping[str, Sequence[str]], path: str) -> None:
+        self._path = path
         self._program = program  # owns the memory that the method reads
         self._method = method
         meta = program.metadata(METHOD)
@@ -122,16 +124,16 @@ class Session:
         return self._results[i].numpy()
 
     def delegation(self) -> dict[str, Any]:
-        """What the exporter handed to backends is written in the program, which this interface does not tell."""
-        because = "decided when it was exported: `edgekit inspect` tells; the runtime's Python interface does not"
-        return {"backends": [], "operators": None, "left": None, "because": because}
+        """What the exporter handed to backends, as the program's file tells."""
+        told: dict[str, Any] = importlib.import_module("..executorch_program", __package__).delegation(self._path)
+        return told
 
 
 class Profiled(Session):
     """A session whose program records every operator, those within a backend included if the backend tells."""
 
-    def __init__(self, program: Any, method: Any, bindings: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(program, method, bindings)
+    def __init__(self, program: Any, method: Any, bindings: Mapping[str, Sequence[str]], path: str) -> None:
+        super().__init__(program, method, bindings, path)
         self._runs = self._before = 0
 
     def invoke(self) -> None:
