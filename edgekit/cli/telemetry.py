@@ -12,6 +12,7 @@ COMMANDS = {
     "keys": "Say which devices may report: tokens, keys, revocation.",
     "reference": "Make a drift reference from recorded data.",
     "check": "Tell whether what a model sees has drifted, what moved, and since when.",
+    "package": "Pack the reporter alone, for devices without EdgeKit.",
     "export": "Export the counts: Parquet, OpenTelemetry, ClickHouse.",
 }
 """Help by name: a command is a line here and `edgekit/cli/telemetry_NAME.py` with its `command`."""

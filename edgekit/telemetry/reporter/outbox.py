@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .journal import Journal
+from .journal import Journal, records_in
 from .wire import decode, encode
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ class Outbox:
             OSError: it cannot be read.
         """
         left = cls(None)
-        journal = Journal(path)
-        journal.close()
-        for kind, content in journal.records:
+        with open(path, "rb") as file:
+            records, _ = records_in(file.read())
+        for kind, content in records:
             left._replay(kind, content)
         return left.sealed() + ([left._open] if left._open is not None else [])
 

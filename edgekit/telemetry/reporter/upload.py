@@ -144,6 +144,15 @@ class Uploader:
         wait = self.backoff()
         return wait if answer.retry_after_s is None else max(answer.retry_after_s, min(wait, 1.0))
 
+    def send_all(self, within_s: float) -> bool:
+        """Sends until nothing waits, something asks for patience, or the time is over; whether nothing waits."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            wait = self.step()
+            if wait != 0.0:
+                return wait is None
+        return False
+
     def send_reference(self, document: bytes) -> bool:
         """Tells the collector a reference that the device made; whether it answered at all."""
         answer = post(
