@@ -1,8 +1,8 @@
 """Kills and torn writes at 1,000 seeded points each: `python -m benchmarks.reporter_crash [KILLS] [TEARS]`.
 
 A kill is SIGKILL to a program that reports, at a random moment, on top of what earlier ones left; it had told on a
-pipe what it had written, and all of that must be there afterwards, once. A torn write is a journal cut at a random byte, with
-or without noise after it. The checks are those of tests/telemetry/reporter/test_crash.py.
+pipe what it had written, and all of that must be there afterwards, once. A torn write is a journal cut at a random
+byte, with or without noise after it. The checks are those of tests/telemetry/reporter/test_crash.py.
 """
 
 from __future__ import annotations

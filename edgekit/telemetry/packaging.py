@@ -4,8 +4,8 @@
     python -m edgekit.telemetry.packaging --zipapp FILE    edgekit-report.pyz, to import edgekit_reporter from or to run
 
 Both hold the files of `edgekit/telemetry/reporter` as the package `edgekit_reporter`, which works because nothing in
-there imports anything by EdgeKit's name. They need no build tool, no compiler and no other package, and the same files always
-give the same bytes. The wheel also carries the source of the C counter (`python -m edgekit_reporter.build`).
+there imports anything by EdgeKit's name. They need no build tool, no compiler and no other package, and the same files
+always give the same bytes. The wheel has the C counter's source as well (`python -m edgekit_reporter.build`).
 """
 
 from __future__ import annotations
