@@ -20,7 +20,7 @@ from edgekit.convert.pt2e.graph import (
     schema,
     tensor_of,
 )
-from edgekit.convert.pt2e.native import Range
+from edgekit.convert.pt2e.ranges import Range, observe
 from edgekit.errors import ConversionError, RefusedError
 from tests.convert.programs import Network, export, worst
 
@@ -166,17 +166,17 @@ def test_parameters_of_a_range(one: float, other: float, bits: int) -> None:
 
 def test_ranges_are_those_of_all_samples(images: Network) -> None:
     graph, _ = open_graph(images.exported)
-    seen = native.observe(graph, images.calibration)
+    seen = observe(graph, images.calibration)
     image = images.calibration["in0"]
     assert seen["image"] == Range(float(image.min()), float(image.max()))
-    one = native.observe(graph, {"in0": image[:1]})
+    one = observe(graph, {"in0": image[:1]})
     assert seen["linear"].high > one["linear"].high
 
 
 def test_a_quantized_network_has_no_float_between_its_layers(images: Network) -> None:
     graph, _ = open_graph(images.exported)
     with native.engine_for_packing():
-        done = native.quantize_static(graph, native.observe(graph, images.calibration), (), 7)
+        done = native.quantize_static(graph, observe(graph, images.calibration), (), 7)
     assert names_of(done) == ("stem", "depthwise", "point", "head")
     operators = called(finish(graph))
     assert operators.count("aten::quantize_per_tensor") == 1, "the input"
@@ -187,7 +187,7 @@ def test_a_quantized_network_has_no_float_between_its_layers(images: Network) ->
 def test_residual_streams_of_transformers_stay_in_float(texts: Network) -> None:
     graph, _ = open_graph(texts.exported)
     with native.engine_for_packing():
-        native.quantize_static(graph, native.observe(graph, texts.calibration), (), 7)
+        native.quantize_static(graph, observe(graph, texts.calibration), (), 7)
     assert "quantized::add" not in called(finish(graph))
 
 
@@ -209,7 +209,7 @@ def test_padding_in_words_becomes_numbers(tmp_path: Path, kernel: int) -> None:
     assert called(graph) == ["aten::constant_pad_nd"] * (kernel == 4) + ["aten::conv2d"]
     assert worst(network, answers(graph, network)) > 100
     with native.engine_for_packing():
-        native.quantize_static(graph, native.observe(graph, network.calibration), (), 7)
+        native.quantize_static(graph, observe(graph, network.calibration), (), 7)
     assert worst(network, answers(finish(graph), network)) > 25
 
 
@@ -227,4 +227,4 @@ def test_an_infinite_value_has_no_scale(tmp_path: Path) -> None:
     network = export(Infinite(), [np.zeros((24, 1, 3), "float32")], tmp_path)
     graph, _ = open_graph(network.exported)
     with native.engine_for_packing(), pytest.raises(RefusedError, match="the value log reaches from -inf"):
-        native.quantize_static(graph, native.observe(graph, network.calibration), (), 7)
+        native.quantize_static(graph, observe(graph, network.calibration), (), 7)

@@ -9,7 +9,6 @@ tensor, with ranges from the calibration data.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Bindings
 from edgekit.convert import tflite_explain
 from edgekit.convert.formats.base import Converted, Explanation, Exported, Format, Precision, kept
-from edgekit.convert.programs import load_program
-from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
 from edgekit.convert.sources.base import TFLITE as TFLITE_FILE
 from edgekit.convert.tflite_file import FlatBuffer, Tensor
+from edgekit.convert.tflite_lowering import from_saved_model, from_torch
 from edgekit.convert.tflite_quantization import ACTIVATION_BITS, layers, observe, quantize
-from edgekit.convert.tflite_writing import module_path, rewritten
+from edgekit.convert.tflite_writing import rewritten
 from edgekit.errors import ConversionError, RecipeError, RefusedError
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ class TFLite(Format):
     parts = (
         "edgekit.convert.tflite_explain",
         "edgekit.convert.tflite_file",
+        "edgekit.convert.tflite_lowering",
         "edgekit.convert.tflite_quantization",
         "edgekit.convert.tflite_writing",
     )
@@ -113,9 +112,9 @@ class TFLite(Format):
                 content = rewritten(content, signature=named)
             (folder / LOWERED).write_bytes(content)
         elif exported.kind == "saved-model":
-            (folder / LOWERED).write_bytes(_from_saved_model(exported))
+            (folder / LOWERED).write_bytes(from_saved_model(exported))
         else:
-            _from_torch(exported, folder / LOWERED, channels_last=())
+            from_torch(exported, folder / LOWERED, channels_last=())
         if len(FlatBuffer.read(folder / LOWERED).signatures) != 1:
             raise ConversionError(
                 "The converter wrote more than one signature, or none.", remedy="Export the model with one forward."
@@ -149,7 +148,7 @@ class TFLite(Format):
         images = _images(exported, recipe)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             source = Path(folder) / LOWERED
-            _from_torch(exported, source, channels_last=[exported.inputs.index(spec) for spec in images])
+            from_torch(exported, source, channels_last=[exported.inputs.index(spec) for spec in images])
             turned = {
                 spec.name: calibration[spec.name].transpose(0, 1, 3, 4, 2)
                 for spec in images
@@ -187,40 +186,6 @@ class TFLite(Format):
 
     def explain(self, exported: Exported, lowered: Path, recipe: Recipe, payload: Path) -> Explanation:  # noqa: ARG002 - as the base class has it
         return tflite_explain.explain(payload)
-
-
-def _from_saved_model(exported: Exported) -> bytes:
-    """By way of TensorFlow's converter, with LiteRT's own operators only."""
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(exported.folder / SAVED_MODEL))
-    try:
-        return bytes(converter.convert())
-    except Exception as error:  # the converter raises what it likes here
-        missing = sorted(set(re.findall(r"\btf\.(?!lite\b)[A-Z]\w+", str(error))))
-        if not missing:
-            raise
-        raise RefusedError(
-            f"TFLite has no operator for {', '.join(missing)}, which the model uses.",
-            remedy="Write that part of the model with other operators, or leave it outside of the model.",
-        ) from error
-
-
-def _from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) -> None:
-    """By way of litert-torch. The inputs of these numbers become NHWC."""
-    import litert_torch
-
-    program = load_program(exported.folder / PROGRAM)
-    arguments, keywords = program.example_inputs or ((), {})
-    module = program.module()
-    if channels_last:
-        module = litert_torch.to_channel_last_io(module, args=list(channels_last))
-        arguments = tuple(
-            argument.permute(0, 2, 3, 1).contiguous() if i in channels_last else argument
-            for i, argument in enumerate(arguments)
-        )
-    litert_torch.convert(module, arguments, keywords or None).export(str(path))
-    path.write_bytes(rewritten(path.read_bytes(), rename=module_path))
 
 
 def _refuse(exported: Exported, recipe: Recipe, file: FlatBuffer) -> None:

@@ -133,6 +133,7 @@ def _rewrite(graph: Any, recipe: Recipe, calibration: Mapping[str, np.ndarray]) 
     """Rewrites the graph for the recipe's precision; returns the notes on it."""
     from edgekit.convert.pt2e import half, native
     from edgekit.convert.pt2e.graph import names_of
+    from edgekit.convert.pt2e.ranges import observe
 
     keep, bits = kept(recipe), _bits(recipe)
     if recipe.precision == "float32":
@@ -145,7 +146,7 @@ def _rewrite(graph: Any, recipe: Recipe, calibration: Mapping[str, np.ndarray]) 
         return ["Not frozen: freezing would expand the half-precision weights to float32."]
     with native.engine_for_packing():
         if recipe.precision == "int8":
-            done = native.quantize_static(graph, native.observe(graph, calibration), keep, bits)
+            done = native.quantize_static(graph, observe(graph, calibration), keep, bits)
         else:
             done = native.quantize_dynamic(graph, keep, bits)
     if not done:

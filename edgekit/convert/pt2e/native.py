@@ -17,7 +17,6 @@ its *input* and cuts off what lies beyond: 1 to 6 dB on random layers.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +27,20 @@ from edgekit.convert.pt2e.graph import (
     Layer,
     add_attribute,
     layers_of,
-    samples,
     schema,
     shape_of,
     tensor_of,
 )
+from edgekit.convert.pt2e.ranges import SMALLEST_SCALE
 from edgekit.errors import ConversionError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    import numpy as np
-
     from edgekit.convert.pt2e.graph import Graph, Node
+    from edgekit.convert.pt2e.ranges import Range
 
 ENGINES = ("fbgemm", "qnnpack")
-SMALLEST_SCALE = 2.0**-24
 
 _MOVES = frozenset(
     f"aten::{name}"
@@ -56,42 +53,6 @@ _MOVES = frozenset(
 
 _CLAMPS = frozenset(f"aten::{name}" for name in ("relu", "relu_", "hardtanh", "hardtanh_", "relu6", "clamp"))
 """Activations that a range expresses: what lies outside is not worth a quantized number."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """The smallest and largest value of a tensor over all calibration samples."""
-
-    low: float
-    high: float
-
-    def parameters(self, bits: int) -> tuple[float, int]:
-        """(scale, zero point) with which 0 and the whole range are representable in `bits` bits, unsigned."""
-        levels = 2**bits - 1
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
-        scale = max((high - low) / levels, SMALLEST_SCALE)
-        return scale, min(levels, max(0, round(-low / scale)))
-
-
-def observe(graph: Graph, calibration: Mapping[str, np.ndarray]) -> dict[str, Range]:
-    """The ranges of all floating-point values of the graph, by node name."""
-    import torch
-
-    found: dict[str, Range] = {}
-
-    class Observer(torch.fx.Interpreter):  # type: ignore[misc]  # torch is not followed by mypy
-        def run_node(self, n: Node) -> Any:
-            result = super().run_node(n)
-            if isinstance(result, torch.Tensor) and result.is_floating_point() and result.numel():
-                low, high = (float(x) for x in result.aminmax())
-                seen = found.get(n.name, Range(low, high))
-                found[n.name] = Range(min(low, seen.low), max(high, seen.high))
-            return result
-
-    with torch.no_grad():
-        for sample in samples(calibration):
-            Observer(graph).run(*sample)
-    return found
 
 
 @contextmanager
