@@ -13,7 +13,7 @@ from edgekit.errors import StorageError, StoreUnavailableError, TelemetryError
 from edgekit.telemetry.collector import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 Row = tuple[Any, ...]
@@ -28,6 +28,10 @@ class Cursor(Protocol):
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows that a query gives. Bytes come as `bytes`."""
+        ...
+
+    def pages(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[Row]]:
+        """The same, a few rows at a time: they are in the processor's cache when they are looked at."""
         ...
 
     def each(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:

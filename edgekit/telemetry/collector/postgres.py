@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 STATEMENT_S = 30
+PAGE = 512
 OPTIONS = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s -c synchronous_commit=on"
 LINK = {
     "connect_timeout": CONNECT_S,
@@ -46,6 +47,12 @@ class _Cursor:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self._cursor.execute(_dialect(sql), parameters, binary=True).fetchall()
+
+    def pages(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[Row]]:
+        with self._cursor.connection.cursor("pages", binary=True) as cursor:  # named: it stays on the server
+            cursor.execute(_dialect(sql), parameters)
+            while page := cursor.fetchmany(PAGE):
+                yield page
 
     def each(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         self._cursor.executemany(_dialect(sql), parameters)

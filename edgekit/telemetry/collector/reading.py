@@ -1,15 +1,16 @@
 """Reading: `edgekit.telemetry.store.Store` over the sums that `ingest` keeps, for both kinds of database.
 
-A question is one range of `rollups`: its rows are added as matrices (see `layout`), so a total over ten thousand spans
-costs tens of milliseconds. Distinct devices come from `presence`, by whole days.
+A question is one range of `rollups`: its rows are added as matrices (see `layout`), a page at a time, so a total over
+ten thousand spans costs tens of milliseconds and little memory. Distinct devices come from `presence`, by whole days.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +24,9 @@ from edgekit.telemetry.reporter.reference import LATENCY, Reference
 from edgekit.telemetry.store import HOUR_S, AlertRow, DeviceRow, Finding, ModelRow, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from edgekit.telemetry.collector.database import Cursor, Database, Row
+    from edgekit.telemetry.collector.database import Database, Row
     from edgekit.telemetry.store import Phase
 
 RECENT_DAYS = 30
@@ -80,12 +81,10 @@ class SqlStore:
         phase: Phase | None = None,
     ) -> Totals:
         """See `Store`."""
-        layout, stream, rows, devices = self._ask(model, reference, since, until, cohort)
-        if stream is None:
-            return _totals(layout, [], since, since, 0, None)
-        rows = [row for row in rows if phase is None or phase.holds(row[0])]
-        start, end = (rows[0][0], rows[-1][0] + self.span_s) if rows else (since, since)
-        return _totals(layout, rows, start, end, len({device for _, device in devices}) if rows else 0, None)
+        layout, sums, devices = self._collect((model, reference, since, until), cohort, phase, lambda _: 0)
+        if not sums:
+            return _Sum(layout, since).totals(since, since, 0, None)
+        return sums[0].totals(sums[0].first, sums[0].last + self.span_s, len({name for _, name in devices}), None)
 
     def series(
         self,
@@ -102,19 +101,16 @@ class SqlStore:
         """See `Store`."""
         if step_s <= 0 or step_s % self.span_s:
             raise ValueError(f"a step of {step_s} s is no multiple of the span of {self.span_s} s")
-        layout, _, rows, devices = self._ask(model, reference, since, until, cohort)
-        steps: dict[int, list[Row]] = {}
-        for row in rows:
-            if phase is None or phase.holds(row[0]):
-                steps.setdefault(row[0] - row[0] % step_s, []).append(row)
+        question = (model, reference, since, until)
+        _, sums, devices = self._collect(question, cohort, phase, lambda span: span - span % step_s)
         by_day: dict[int, set[str]] = {}
         for day, device in devices:
             by_day.setdefault(day, set()).add(device)
         answers = []
-        for start, members in steps.items():
+        for start, each in sums.items():
             days = range(start // DAY_S, (start + step_s - 1) // DAY_S + 1)
             present = len(set().union(*(by_day.get(day, set()) for day in days)))
-            answers.append(_totals(layout, members, start, start + step_s, present, features))
+            answers.append(each.totals(start, start + step_s, present, features))
         return answers
 
     def devices(self, *, silent_for_s: int = 0, limit: int = 10_000) -> list[DeviceRow]:
@@ -206,49 +202,67 @@ class SqlStore:
             )
         return Reference.from_json(found[0][0])
 
-    def _ask(
-        self, model: str, reference: str, since: int, until: int, cohort: str | None
-    ) -> tuple[Layout, int | None, list[Row], list[tuple[int, str]]]:
-        """(layout, stream, rows of (span, width, counts, moments) by span, (day, device) pairs) of a question."""
+    def _collect(
+        self,
+        question: tuple[str, str, int, int],
+        cohort: str | None,
+        phase: Phase | None,
+        step_of: Callable[[int], int],
+    ) -> tuple[Layout, dict[int, _Sum], list[tuple[int, str]]]:
+        """(layout, sums by step, (day, device) pairs) of a question; a step is what `step_of` makes of a span."""
+        model, reference, since, until = question
         layout = Layout.of(self._reference(reference), LATENCY.size)
         since -= since % self.span_s
         until += -until % self.span_s
+        of_cohort, more = ("", ()) if cohort is None else (" AND cohort = ?", (cohort,))
+        sums: dict[int, _Sum] = {}
         with self.database.read() as cursor:
             found = cursor.rows("SELECT stream FROM streams WHERE model = ? AND reference = ?", (model, reference))
             if not found:
-                return layout, None, [], []
+                return layout, {}, []
             stream = found[0][0]
-            rows = _range(cursor, "span, width, counts, moments", "rollups", "span", stream, since, until, cohort)
-            days = (since // DAY_S, (until - 1) // DAY_S + 1)
-            devices = _range(cursor, "DISTINCT day, device", "presence", "day", stream, *days, cohort)
-        return layout, stream, rows, [(day, device) for day, device in devices]
+            sql = (
+                "SELECT span, width, counts, moments FROM rollups WHERE stream = ? AND span >= ? AND span < ?"
+                f"{of_cohort} ORDER BY span"
+            )
+            for page in cursor.pages(sql, (stream, since, until, *more)):
+                for step, rows in itertools.groupby(page, lambda row: step_of(row[0])):
+                    chosen = [row for row in rows if phase is None or phase.holds(row[0])]
+                    if chosen:
+                        sums.setdefault(step, _Sum(layout, chosen[0][0])).add(chosen)
+            sql = f"SELECT DISTINCT day, device FROM presence WHERE stream = ? AND day >= ? AND day < ?{of_cohort}"
+            devices = cursor.rows(sql, (stream, since // DAY_S, (until - 1) // DAY_S + 1, *more))
+        return layout, sums, [(day, device) for day, device in devices]
+
+
+class _Sum:
+    """Rows of sums that are added up as they come, so that a long time is never in memory at once."""
+
+    def __init__(self, layout: Layout, first: int) -> None:
+        self.first = self.last = first
+        self._layout = layout
+        self._vector = np.zeros(layout.length, np.int64)
+        self._moments: list[bytes] = []
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Adds (span, width, counts, moments), in order of the spans."""
+        self.last = rows[-1][0]
+        self._vector += layouts.sum_packed([(width, packed) for _, width, packed, _ in rows], self._layout.length)
+        self._moments += [moments for *_, moments in rows]
+
+    def totals(self, start: int, end: int, devices: int, features: Sequence[str] | None) -> Totals:
+        """What was added, as of that time and so many devices."""
+        layout = self._layout
+        moments = np.zeros((len(layout.sizes), layouts.COLUMNS))
+        if self._moments:
+            stack = np.frombuffer(b"".join(self._moments), "<f8")
+            moments = layouts.merge_moments(stack.reshape(len(self._moments), -1, layouts.COLUMNS))
+        chosen = [i for i, name in enumerate(layout.names) if features is None or name in features]
+        windows, inferences, errors, dropped, _ = self._vector[: len(layouts.TOTALS)].tolist()
+        view = CountsView(layout, self._vector, moments, chosen)
+        return Totals(start, end, windows, devices, inferences, errors, dropped, view)
 
 
 def _finding(row: Row) -> Finding:
     model, reference, cohort, feature, rule, summary, details = row[1:8]
     return Finding(model, reference, cohort, feature, rule, summary, json.loads(details))
-
-
-def _range(
-    cursor: Cursor, columns: str, table: str, key: str, stream: int, since: int, until: int, cohort: str | None
-) -> list[Row]:
-    of_cohort = "" if cohort is None else " AND cohort = ?"
-    order = f" ORDER BY {key}" if table == "rollups" else ""
-    sql = f"SELECT {columns} FROM {table} WHERE stream = ? AND {key} >= ? AND {key} < ?{of_cohort}{order}"
-    parameters: list[Any] = [stream, since, until, *([] if cohort is None else [cohort])]
-    return cursor.rows(sql, parameters)
-
-
-def _totals(
-    layout: Layout, rows: Sequence[Row], start: int, end: int, devices: int, features: Sequence[str] | None
-) -> Totals:
-    vector = layouts.sum_packed([(width, packed) for _, width, packed, _ in rows], layout.length)
-    if rows:
-        stack = np.frombuffer(b"".join([packed for *_, packed in rows]), "<f8").reshape(len(rows), -1, layouts.COLUMNS)
-        moments = layouts.merge_moments(stack)
-    else:
-        moments = np.zeros((len(layout.sizes), layouts.COLUMNS))
-    chosen = [i for i, name in enumerate(layout.names) if features is None or name in features]
-    windows, inferences, errors, dropped, _ = vector[: len(layouts.TOTALS)].tolist()
-    view = CountsView(layout, vector, moments, chosen)
-    return Totals(start, end, windows, devices, inferences, errors, dropped, view)

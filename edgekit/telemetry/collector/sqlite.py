@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgekit.telemetry.collector.database import Row
 
 BUSY_S = 5.0
+PAGE = 64
 CHECKPOINT_PAGES = 4000
 """WAL pages (4 kB) between checkpoints: 16 MB, so that a checkpoint is rare under load."""
 
@@ -33,6 +34,11 @@ class _Cursor:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
+
+    def pages(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[Row]]:
+        cursor = self._connection.execute(sql, parameters)
+        while page := cursor.fetchmany(PAGE):
+            yield page
 
     def each(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         self._connection.executemany(sql, parameters)
