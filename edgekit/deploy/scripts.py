@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.devices.scripts import HEAD
+from edgekit.devices.scripts.parts import HEAD
 
 MODELS = (
     HEAD

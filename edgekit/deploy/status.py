@@ -15,7 +15,7 @@ import msgspec
 from edgekit.artifact import MANIFEST, FileEntry, Manifest, read_manifest
 from edgekit.deploy.on_device import record
 from edgekit.deploy.scripts import LOGS, MODELS
-from edgekit.devices.scripts import READ_FILE
+from edgekit.devices.scripts.files import READ_FILE
 from edgekit.devices.store import Store, is_id
 from edgekit.errors import ArtifactError, RemoteCommandError
 from edgekit.specs import is_model_name

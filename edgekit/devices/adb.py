@@ -29,7 +29,8 @@ from edgekit.devices.adb_server import (
     open_service,
 )
 from edgekit.devices.adb_streams import DEAD_LINK_S, AdbProcess, SyncRefusedError, send_file
-from edgekit.devices.scripts import RECEIVE, RECEIVE_MORE, WATCH
+from edgekit.devices.scripts.files import RECEIVE, RECEIVE_MORE
+from edgekit.devices.scripts.running import WATCH
 from edgekit.devices.transport import Transport
 from edgekit.errors import (
     AuthenticationError,

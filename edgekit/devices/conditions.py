@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.devices.android import Battery, Sensor, read_battery, read_screen, read_thermal
-from edgekit.devices.scripts import CONDITIONS
+from edgekit.devices.scripts.looking import CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgekit import plugins
 from edgekit.devices.lock import LEASE_S, Holder, Lock, locked
-from edgekit.devices.scripts import DIAGNOSE, RESOLVE_ROOT
+from edgekit.devices.scripts.files import DIAGNOSE, RESOLVE_ROOT
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:

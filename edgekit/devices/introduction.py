@@ -15,7 +15,7 @@ import msgspec
 
 from edgekit import plugins
 from edgekit.devices.host_keys import KnownHosts, fingerprint, pinned
-from edgekit.devices.scripts import INTRODUCE
+from edgekit.devices.scripts.looking import INTRODUCE
 from edgekit.devices.target import ADB_ROOT, Target, load_target
 from edgekit.errors import HostKeyError, TargetError
 from edgekit.files import write_file

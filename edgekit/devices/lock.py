@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit.devices.scripts import LOCK
+from edgekit.devices.scripts.lock import LOCK
 from edgekit.errors import DeviceBusyError, DeviceError, printable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edgekit import plugins
 from edgekit.devices.environment.platforms import ask_platform
 from edgekit.devices.native_runner import native_runner, native_triple
 from edgekit.devices.runner_zip import runner_zip
-from edgekit.devices.scripts import FIND_LIBRARIES, IN_ENVIRONMENT, RUN_NATIVE
+from edgekit.devices.scripts.running import FIND_LIBRARIES, IN_ENVIRONMENT, RUN_NATIVE
 
 if TYPE_CHECKING:
     from pathlib import Path

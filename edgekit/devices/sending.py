@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit.devices.scripts import UNPACK
+from edgekit.devices.scripts.upload import UNPACK
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:

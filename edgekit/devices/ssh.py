@@ -22,7 +22,8 @@ import paramiko
 
 from edgekit.devices.host_keys import KnownHosts
 from edgekit.devices.process import Process
-from edgekit.devices.scripts import DIAGNOSE, WATCH
+from edgekit.devices.scripts.files import DIAGNOSE
+from edgekit.devices.scripts.running import WATCH
 from edgekit.devices.sftp import PipelinedSftp, write_pipelined
 from edgekit.devices.transport import Transport
 from edgekit.errors import (

@@ -29,7 +29,7 @@ from edgekit.artifact import MANIFEST, FileEntry
 from edgekit.devices import chunk_list
 from edgekit.devices.chunks import chunks_of
 from edgekit.devices.plan import WantedFile
-from edgekit.devices.scripts import DIGESTS, KEEP_DATA
+from edgekit.devices.scripts.files import DIGESTS, KEEP_DATA
 from edgekit.devices.upload import HASHED_BYTES_PER_S, Progress, Upload
 from edgekit.errors import ArtifactError, RemoteCommandError
 

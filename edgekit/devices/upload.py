@@ -26,7 +26,8 @@ import msgspec
 from edgekit.devices.chunk_list import StoredFile, Survey, partial_path, read_survey
 from edgekit.devices.chunks import Chunk
 from edgekit.devices.plan import Copy, Plan, WantedFile, make_plan
-from edgekit.devices.scripts import ASSEMBLE, DIGESTS, FORGET, PUBLISH, RANGE_DIGESTS, STAGE, SURVEY
+from edgekit.devices.scripts.files import DIGESTS
+from edgekit.devices.scripts.upload import ASSEMBLE, FORGET, PUBLISH, RANGE_DIGESTS, STAGE, SURVEY
 from edgekit.devices.sending import Sent, send
 from edgekit.devices.source import Range, Source
 from edgekit.errors import DeviceError, DeviceStorageError, RemoteCommandError, TransferError

@@ -16,7 +16,7 @@ import pytest
 from edgekit.bench.distortions import judge
 from edgekit.devices.android import THERMAL_STATUS, read_battery, read_screen, read_thermal
 from edgekit.devices.conditions import Conditions, ask_conditions, read_conditions
-from edgekit.devices.scripts import CONDITIONS
+from edgekit.devices.scripts.looking import CONDITIONS
 
 if TYPE_CHECKING:
     from edgekit.devices import Device

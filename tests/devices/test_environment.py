@@ -22,7 +22,7 @@ from edgekit.devices.environment.needs import pinned
 from edgekit.devices.environment.platforms import Platform, read_platform
 from edgekit.devices.environment.wheels import open_wheel
 from edgekit.devices.introduction import introduce
-from edgekit.devices.scripts import IN_ENVIRONMENT
+from edgekit.devices.scripts.running import IN_ENVIRONMENT
 from edgekit.errors import (
     ConnectionLostError,
     DeviceStorageError,

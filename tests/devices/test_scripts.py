@@ -19,7 +19,10 @@ from boxes import BOXES, make_box
 
 from edgekit.artifact import FileEntry
 from edgekit.deploy import deploy, rollback, status
-from edgekit.devices import Device, Target, connect, scripts
+from edgekit.devices import Device, Target, connect
+from edgekit.devices.scripts.files import DIAGNOSE, RECEIVE, RECEIVE_MORE
+from edgekit.devices.scripts.running import WATCH
+from edgekit.devices.scripts.upload import SURVEY, UNPACK
 from edgekit.devices.store import Store
 from edgekit.devices.upload import Progress
 from edgekit.errors import DeviceBusyError, DeviceStorageError
@@ -146,7 +149,7 @@ def test_compressed_bytes_are_unpacked(device: Device, tmp_path: Path) -> None:
     there = Path(device.path("file"))
     there.write_bytes(b"before ")
     packed = gzip.compress(content)
-    argv = ["sh", "-c", scripts.UNPACK, "edgekit", str(there)]
+    argv = ["sh", "-c", UNPACK, "edgekit", str(there)]
     done = device.transport.feed(argv, (packed[at : at + 1000] for at in range(0, len(packed), 1000)), step="unpacking")
     assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
     assert there.read_bytes() == b"before " + content
@@ -165,8 +168,8 @@ def test_a_damaged_artifact_is_replaced(device: Device, tiny_artifact: Artifact)
 
 
 def test_free_space_is_told(device: Device) -> None:
-    surveyed = device.script(scripts.SURVEY, device.root, "", step="asking").splitlines()[0].removeprefix(b"= free ")
-    diagnosed = device.script(scripts.DIAGNOSE, device.root, step="asking")
+    surveyed = device.script(SURVEY, device.root, "", step="asking").splitlines()[0].removeprefix(b"= free ")
+    diagnosed = device.script(DIAGNOSE, device.root, step="asking")
     there = os.statvfs(device.root)  # toybox counts what is reserved for root, if root asks
     for told in (surveyed, diagnosed):
         assert 0.95 * there.f_bavail * there.f_frsize <= int(told) * 1024 <= 1.05 * there.f_bfree * there.f_frsize
@@ -175,9 +178,7 @@ def test_free_space_is_told(device: Device) -> None:
 def test_a_full_disk_is_told(small_disk: Path, device: Device, make_artifact: Callable[..., Artifact]) -> None:
     with pytest.raises(DeviceStorageError, match=r"it needs 3.0 MB, and \d"):
         Store(device).push(make_artifact(payload=b"x" * 3_000_000))
-    full = device.run(
-        ["sh", "-c", scripts.RECEIVE, "edgekit", device.path("file")], stdin=b"x" * 3_000_000, step="filling it"
-    )
+    full = device.run(["sh", "-c", RECEIVE, "edgekit", device.path("file")], stdin=b"x" * 3_000_000, step="filling it")
     assert full.code != 0
     assert b"no space left" in full.stderr.lower()
     assert not Path(device.path("file")).exists()
@@ -203,7 +204,7 @@ def test_the_lock_is_held_renewed_refused_stolen_and_freed(device: Device, local
 def watched(*argv: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A watched command whose input and output are one socket, as adbd has it; and our end of that socket."""
     ours, theirs = socket.socketpair()
-    command = ["sh", "-c", scripts.WATCH, "edgekit", *argv]
+    command = ["sh", "-c", WATCH, "edgekit", *argv]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     theirs.close()
     ours.settimeout(10)
@@ -254,7 +255,7 @@ def test_a_watched_command_ends_when_its_input_does(box: str, how: str) -> None:
 
 def test_bytes_are_received_whole_and_appended(device: Device) -> None:
     data = bytes(range(256)) * 4000
-    for script in (scripts.RECEIVE, scripts.RECEIVE_MORE):
+    for script in (RECEIVE, RECEIVE_MORE):
         path = device.path("-a 'file'\n")
         done = device.run(["sh", "-c", script, "edgekit", path], stdin=data, step="receiving")
         assert done.code == 0, done.stderr

@@ -26,7 +26,8 @@ from edgekit.devices.environment.needs import needs_of, pinned
 from edgekit.devices.environment.platforms import Platform, ask_platform
 from edgekit.devices.environment.records import RECORD, Package, Record, SiteFile, read_record
 from edgekit.devices.environment.wheels import UNPACK, Wheel, WheelFile, select
-from edgekit.devices.scripts import DIAGNOSE, ENVIRONMENT, INSTALL, REMOVE_ENVIRONMENT, TREE_DIGESTS, USE_ENVIRONMENT
+from edgekit.devices.scripts.environment import ENVIRONMENT, INSTALL, REMOVE_ENVIRONMENT, TREE_DIGESTS, USE_ENVIRONMENT
+from edgekit.devices.scripts.files import DIAGNOSE
 from edgekit.devices.store import Store, is_id
 from edgekit.errors import DeviceStorageError, NoWheelError, RemoteCommandError, TransferError
 from edgekit.files import sha256_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from packaging import tags
 
-from edgekit.devices.scripts import PLATFORM
+from edgekit.devices.scripts.looking import PLATFORM
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:

@@ -1,0 +1,171 @@
+"""The steps of an upload (`edgekit.devices.upload`), in their order."""
+
+from __future__ import annotations
+
+from edgekit.devices.scripts.parts import COPY, DIGEST, HEAD
+
+SURVEY = (
+    HEAD
+    + r"""
+model=$2; kept=0; listed=0; seen=
+mkdir -p -- "$1/store" "$1/runner" "$1/tmp" && cd -- "$1" || exit 1
+for entry in ./tmp/* ./tmp/.[!.]*; do
+  case ${entry#./tmp/} in *[!0-9a-f]*) rm -rf -- "$entry" ;; esac
+done
+for name in $(ls -t tmp); do
+  if [ "$kept" -lt 4 ] && [ -f "tmp/$name/plan" ] && [ -z "$(find "tmp/$name/plan" -prune -mtime +6)" ] &&
+    { [ -f "tmp/$name/pack" ] || [ -f "tmp/$name/ready" ]; }
+  then kept=$((kept + 1))
+  else rm -rf "tmp/$name"
+  fi
+done
+{
+  df -Pk . 2>/dev/null | { free=; while read -r _ _ _ available _; do free=$available; done; echo "= free $free"; }
+  for unpacker in gzip gunzip zcat; do command -v "$unpacker" >/dev/null 2>&1 && echo "= unpacks" && break; done
+  for name in $(ls -t tmp); do
+    [ -f "tmp/$name/ready" ] && echo "= ready $name $(head -c 200 "tmp/$name/ready")"
+    [ -w "tmp/$name/pack" ] && [ -w "tmp/$name" ] || continue
+    echo "= partial $name $(wc -c < "tmp/$name/pack")"
+    head -c 2097152 "tmp/$name/plan" | sed '/^steps$/,$d'
+    echo
+  done
+  [ -n "$model" ] || exit 0
+  for id in $(readlink "models/$model/current") $(readlink "models/$model/previous") $(ls -t store); do
+    id=${id##*/}
+    case $id in *[!0-9a-f]*) continue ;; esac
+    case $seen in *"$id"*) continue ;; esac
+    [ "$listed" -lt 8 ] || break
+    seen="$seen $id"; listed=$((listed + 1))
+    printf '\n= artifact %s\n' "$id"
+    head -c 1048576 "store/$id/manifest.json" 2>/dev/null
+    echo
+    head -c 2097152 "store/$id/chunks" 2>/dev/null
+  done
+} | head -c 12582912
+"""
+)
+"""$1 root, $2 a model, or "" for no artifacts. Clears old uploads away, and prints what is there that can be used.
+
+Sections, each after a line `= HEADER`: `free KIB`; `unpacks` if something unpacks gzip; `ready NONCE NAME`: put
+together, never published; `partial NONCE BYTES`, its chunk list; `artifact ID`, its manifest, its chunk list, the
+model's own first.
+Of cut uploads the newest four are kept, for six days; what did not write a plan is of another EdgeKit, or nobody's.
+"""
+
+RANGE_DIGESTS = (
+    HEAD
+    + DIGEST
+    + COPY
+    + r"""
+cd -- "$1" || exit 1
+shift
+while [ $# -gt 4 ]; do
+  copy "$1" "$2" "$3" "$4" "$5" | digest
+  shift 5
+done
+"""
+)
+"""$1 a folder, then by fives what `copy` takes: a range of a file in it. One line a range, as `DIGESTS`."""
+
+STAGE = (
+    HEAD
+    + r"""
+cd -- "$1/tmp" && mkdir -- "$2" && cd -- "./$2" || exit 1
+shift 2
+for folder in "$@"; do mkdir -p -- "./$folder" || exit 1; done
+cat > plan
+"""
+)
+"""$1 root, $2 nonce, $3... folders. Makes the folder of an upload; its plan comes by standard input."""
+
+UNPACK = (
+    HEAD
+    + r"""
+if command -v gzip >/dev/null 2>&1; then exec gzip -dc >> "$1"
+elif command -v gunzip >/dev/null 2>&1; then exec gunzip -c >> "$1"
+else exec zcat >> "$1"
+fi
+"""
+)
+"""$1 a path. Unpacks standard input to its end."""
+
+ASSEMBLE = (
+    HEAD
+    + DIGEST
+    + COPY
+    + r"""
+nonce=$2; name=$3
+cd -- "$1" || exit 1
+shift 3
+size() { set -- $(wc -c < "$1"); echo "$1"; }
+shorten() {
+  [ "$(size "$1")" = "$2" ] && return
+  dd if=/dev/null of="$1" bs=1 seek="$2" 2>/dev/null
+  [ "$(size "$1")" = "$2" ] && return
+  head -c "$2" < "$1" > "$1.short" && mv -f -- "$1.short" "$1"
+}
+sed '1,/^steps$/d' "tmp/$nonce/plan" | {
+  for file in "$@"; do
+    file=./tmp/$nonce/$file
+    read -r base keep ranges left || exit 1
+    if [ "$base" = - ]; then made=$file; : > "$made"; else made=./$base; shorten "$made" "$keep"; fi || exit 1
+    while [ "$ranges" -gt 0 ]; do
+      read -r skip trim blocks count path || exit 1
+      copy "$skip" "$trim" "$blocks" "$count" "$path" >> "$made" || exit 1
+      ranges=$((ranges - 1))
+    done
+    if [ "$left" != - ]; then shorten "./tmp/$nonce/pack" "$left" || exit 1; fi
+    if [ "$base" != - ]; then
+      echo "$name" > "tmp/$nonce/ready"
+      mv -f -- "$made" "$file" || exit 1
+    fi
+  done
+} || exit 1
+echo "$name" > "tmp/$nonce/ready"
+cd -- "./tmp/$nonce" || exit 1
+for file in "$@"; do
+  if [ -f "./$file" ]; then digest < "./$file" || echo unreadable; else echo missing; fi
+done
+"""
+)
+"""$1 root, $2 nonce, $3 final name, $4... files below root/tmp/nonce, in the order of its plan. Prints their `DIGESTS`.
+
+The steps of the plan, a file: `BASE KEEP COPIES LEFT`, and so many lines of what `copy` takes. The first KEEP bytes of
+BASE become the file, or BASE is `-`; after it the pack is cut to LEFT bytes, unless that is `-`. All numbers come
+from the host: some shells count with 32 bits. A base moves when its file is whole, so a cut here loses nothing that had
+arrived.
+"""
+
+PUBLISH = (
+    HEAD
+    + r"""
+root=$1; nonce=$2; name=$3; inside=$4; shift 4
+flush() { sync -- "$@" 2>/dev/null || sync; }
+cd -- "$root/tmp" || exit 1
+rm -f -- "./$nonce/pack"
+find "./$nonce" -type f -exec chmod a-w {} +
+find "./$nonce" -exec sync {} + 2>/dev/null || sync
+if [ -e "$root/$name" ]; then mv -- "$root/$name" "./$nonce.damaged" || exit 1; fi
+mv -- "./$nonce/$inside" "$root/$name" || exit 1
+flush "$root/${name%/*}"
+rm -rf -- "./$nonce" "./$nonce.damaged"
+for used in "$@"; do rm -rf -- "./$used"; done
+"""
+)
+"""$1 root, $2 nonce, $3 final name below root, $4 what becomes it below root/tmp/nonce, $5... cut uploads it replaces.
+
+One rename publishes it. Whatever has that name already was found damaged, and makes room.
+"""
+
+FORGET = (
+    HEAD
+    + r"""
+cd -- "$1/tmp" || exit 1
+shift
+for nonce in "$@"; do
+  case $nonce in *[!0-9a-f]*) continue ;; esac
+  if [ "${#nonce}" -gt 16 ]; then rm -f -- "../store/$nonce/chunks"; else rm -rf -- "./$nonce"; fi
+done
+"""
+)
+"""$1 root, $2... cut uploads to remove, by their nonces, and artifacts whose chunk lists led astray, by their ids."""
