@@ -13,8 +13,8 @@ from edgekit.bench.guards import unchecked, violations
 from edgekit.devices.conditions import ask_conditions
 from edgekit.devices.environment import Platform, ask_platform, differing, installed
 from edgekit.devices.lock import holder
-from edgekit.devices.runner_client import device_info, install_remedy
-from edgekit.devices.runners import runner_for
+from edgekit.devices.runner_client import device_info
+from edgekit.devices.runners import install_remedy, natively_served, runner_for
 from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError, RunnerError
 
 if TYPE_CHECKING:
@@ -111,7 +111,18 @@ def _runner(device: Device) -> Iterator[Finding]:
         yield Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}")
     else:
         yield Finding("ok", "Python", f"{values['python']}, {system}")
+    if runner.kind == "python" and device.target.runner == "auto":
+        _add_native(device, info["runtimes"])
     yield from _runtimes(device, info)
+
+
+def _add_native(device: Device, runtimes: dict[str, dict[str, Any]]) -> None:
+    """What Python does not have there, and the native runner would."""
+    if all("package" in found for found in runtimes.values()):
+        return
+    for name, paths in natively_served(device).items():
+        if "package" not in runtimes.get(name, {}):
+            runtimes[name] = {"package": f"the native runner's {paths[0]}", "version": ""}
 
 
 def _need_python(device: Device) -> None:
@@ -131,9 +142,14 @@ def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
         return
     for name, found in runtimes.items():
         if "package" in found:
-            yield Finding("ok", f"runtime {name}", f"{found['package']} {found['version'] or '(version unknown)'}")
+            yield Finding("ok", f"runtime {name}", _package(found))
         else:
             yield Finding("absent", f"runtime {name}", found["reason"])
+
+
+def _package(found: dict[str, Any]) -> str:
+    version = "(version unknown)" if found["version"] is None else found["version"]
+    return f"{found['package']} {version}".strip()
 
 
 def _disk(device: Device) -> Iterator[Finding]:

@@ -18,10 +18,10 @@ from edgekit.bench.size import shipped_bytes
 from edgekit.bench.statistics import summarise
 from edgekit.devices.conditions import ask_conditions
 from edgekit.devices.fitting import check_fits
+from edgekit.devices.progress import Progress
 from edgekit.devices.runner_client import run_request
 from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
-from edgekit.devices.upload import Progress
 from edgekit.errors import ConnectionLostError, OutsideLimitsError
 from edgekit.runner import SCHEMA
 
@@ -121,12 +121,13 @@ def prepare(
 
     Raises:
         UnsuitableArtifactError: it is compiled for another processor than the device's; nothing was sent.
+        RuntimeMissingError: the device has nothing that runs it; nothing was sent.
         TransferError, DeviceStorageError, ConnectionLostError, ...: see `Store.push`.
     """
     check_fits(device, artifact)
+    runner = runner_for(device, artifact.manifest.runtime)
     store = Store(device)
     store.push(artifact, Progress(on_bytes) if on_bytes else None)
-    runner = runner_for(device)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)
     patience = Patience(device.target.limits.wait_s)

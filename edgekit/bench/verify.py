@@ -12,6 +12,7 @@ from edgekit.bench.reading import check_every_size
 from edgekit.bench.sense import sensible, whole
 from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request
+from edgekit.devices.runners import runner_for
 from edgekit.devices.store import Store
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def verify(device: Device, artifact: Artifact, *, push: bool = False) -> Verific
     path = str(artifact.path)
     if push:
         check_fits(device, artifact)
+        runner_for(device, artifact.manifest.runtime)  # before anything is sent
         store = Store(device)
         store.push(artifact)
         path = store.artifact_path(artifact.id)

@@ -49,7 +49,7 @@ def command(
     from edgekit.artifact import open_artifact
     from edgekit.deploy import deploy
     from edgekit.devices import connect, load_target
-    from edgekit.devices.upload import Progress
+    from edgekit.devices.progress import Progress
     from edgekit.workflows.activate import deploy_proven
 
     if unproven and max_latency_s is not None:

@@ -43,6 +43,7 @@ def command(
     """
     from edgekit.devices import connect, load_target
     from edgekit.devices.environment import provision, remove
+    from edgekit.devices.progress import Progress
 
     if removes and (runtimes or offline or native):
         raise click.UsageError(
@@ -58,15 +59,18 @@ def command(
                 said = "its environment was removed" if removed else "there was no environment to remove"
                 output.console().print(f"[green]✓[/] {found.name}: {said}")
             return
-        with output.transfer_progress() as progress:
-            task = progress.add_task(f"environment → {found.name}", total=None)
+        with output.transfer_progress() as bar:
+            task = bar.add_task(f"environment → {found.name}", total=None)
             result = provision(
                 device,
                 runtimes or ("litert",),
                 offline=offline,
                 libraries_only=native,
-                on_stage=lambda stage: progress.update(task, description=f"{found.name}: {stage}"),
-                on_bytes=lambda count: progress.advance(task, count),
+                on_stage=lambda stage: bar.update(task, description=f"{found.name}: {stage}"),
+                progress=Progress(
+                    on_bytes=lambda count: bar.advance(task, count),
+                    on_plan=lambda plan: bar.reset(task, total=plan.new_bytes),
+                ),
             )
     if as_json:
         output.print_json("provision", target=found.name, environment=result)

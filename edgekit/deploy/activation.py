@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.devices import Device
-    from edgekit.devices.upload import Progress
+    from edgekit.devices.progress import Progress
 
 _NONE = Links(None, None)
 

@@ -109,7 +109,7 @@ class AdbTransport(Transport):
             return ready[0]
         if not ready:
             raise UnreachableDeviceError(
-                f"{self.name} was not found: adb sees no device.",
+                f"{self.name} was not found while connecting: adb sees no device.",
                 remedy="Plug it in, switch USB debugging on, and see `adb devices`; "
                 "for one on the network give `host` in [adb].",
             )
@@ -163,24 +163,24 @@ class AdbTransport(Transport):
         """The error for a device that adb lists, or does not list, and that cannot be used."""
         if state == "unauthorized":
             raise AuthenticationError(
-                f"{self.name} has not allowed this machine to debug it (adb: unauthorized).",
+                f"{self.name} has not allowed this machine to debug it: while connecting, adb calls it 'unauthorized'.",
                 remedy="Unlock its screen and allow USB debugging for this computer; if nothing asks there, revoke the "
                 "authorizations in its developer options, and plug it in again.",
             )
         if state == "no permissions":
             raise AuthenticationError(
-                f"{self.name} may not be opened by this user (adb: no permissions).",
+                f"{self.name} may not be opened by this user: while connecting, adb has 'no permissions'.",
                 remedy="Install the udev rules (Debian: apt install android-sdk-platform-tools-common), join the group "
                 "plugdev, log in again, and plug it in again.",
             )
         if state == "not found":
-            known = ", ".join(one.serial for one in attached(DEAD_LINK_S)) or "none"
+            known = ", ".join(one.serial for one in attached(DEAD_LINK_S)) or "no device"
             raise UnreachableDeviceError(
-                f"{self.name} is not attached (adb sees: {known} while connecting).",
+                f"{self.name} was not found while connecting: adb sees {known}.",
                 remedy="Plug it in and switch USB debugging on, or correct `serial` in the [adb] table.",
             )
         raise UnreachableDeviceError(
-            f"{self.name} is attached but not ready (adb: {state} while connecting).",
+            f"{self.name} was not ready while connecting: adb calls it {state!r}.",
             remedy="Unlock it, plug it in again or restart it, and see `adb devices`.",
         )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 HEADER = b"edgekit chunks 1"
 STEPS = b"steps"
 """The line that ends a chunk list in a cut upload's plan."""
+LIST = b"list\n"
+"""The line after a plan, where a chunk list to keep beside the files follows."""
 MAX_CHUNKS = 400_000
 _LINE = re.compile(rb"([1-9][0-9]{0,5}) ([0-9a-f]{%d})" % NAME_DIGITS)
 _ARTIFACT = re.compile(rb"artifact ([0-9a-f]{64})")

@@ -80,14 +80,17 @@ def _candidates(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where the file may be cut, between two positions: by the loose rule, and by the strict one."""
     loose, strict = [], []
+    kept, is_below = np.empty(_BLOCK_BYTES, np.uint64), np.empty(_BLOCK_BYTES, np.bool_)
     for start in range(begin, end, _BLOCK_BYTES):
         first = max(0, start - _WINDOW + 1)
         window = content[first : min(end, start + _BLOCK_BYTES)]
-        if len(window) < _WINDOW:
+        count = len(window) - _WINDOW + 1
+        if count < 1:
             continue
-        words = np.ndarray((len(window) - _WINDOW + 1,), "<u8", buffer=window, strides=(1,))
-        hashes = words * _FACTOR - _SHIFT
-        below = np.flatnonzero(hashes < _LOOSE)
+        words = np.ndarray((count,), "<u8", buffer=window, strides=(1,))
+        hashes = np.multiply(words, _FACTOR, out=kept[:count])
+        hashes -= _SHIFT
+        below = np.flatnonzero(np.less(hashes, _LOOSE, out=is_below[:count]))
         loose.append(below + (first + _WINDOW))
         strict.append(below[hashes[below] < _STRICT] + (first + _WINDOW))
     return _joined(loose), _joined(strict)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from edgekit import plugins
 from edgekit.devices.lock import LEASE_S, Holder, Lock, locked
 from edgekit.devices.scripts.files import DIAGNOSE, RESOLVE_ROOT
+from edgekit.devices.transport import FEED_IDLE_S
 from edgekit.errors import RemoteCommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from edgekit.devices.process import Completed, LineStream
@@ -49,8 +50,8 @@ class Device:
         self.transport = transport
         self.boot_id: str | None = None
         """Which start of the device was measured on first, by its own word (`edgekit.bench`)."""
-        self.runner: Runner | None = None
-        """Which runner it gets, once that was found out (`edgekit.devices.runners`)."""
+        self.runners: dict[str, Runner] = {}
+        """Which runner it gets for a runtime, once that was found out (`edgekit.devices.runners`)."""
         self._lock: Lock | None = None
         answer = self.script(RESOLVE_ROOT, target.root, step=f"making its root folder {target.root}")
         self.root = answer.decode("utf-8", "surrogateescape").removesuffix("\n")
@@ -98,6 +99,20 @@ class Device:
             DeviceError: see `Transport.run`.
         """
         done = self.run(["sh", "-c", script, "edgekit", *arguments], stdin=stdin, timeout_s=timeout_s, step=step)
+        return self._stdout(done, step)
+
+    def feed(
+        self, script: str, *arguments: str, stdin: Iterable[bytes], step: str, idle_timeout_s: float = FEED_IDLE_S
+    ) -> bytes:
+        """Runs one of `scripts` that reads its stdin to the end, and gives its stdout; see `Transport.feed`.
+
+        Raises:
+            DeviceError: as `script`.
+        """
+        argv = ["sh", "-c", script, "edgekit", *arguments]
+        return self._stdout(self.transport.feed(argv, stdin, idle_timeout_s=idle_timeout_s, step=step), step)
+
+    def _stdout(self, done: Completed, step: str) -> bytes:
         if done.code == 0:
             return done.stdout
         said = done.stderr.decode("utf-8", "replace").strip()

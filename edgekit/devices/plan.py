@@ -31,13 +31,16 @@ BLOCK_BYTES = 1 << 16
 
 
 class WantedFile(msgspec.Struct, frozen=True):
-    """A file that the device shall have: where below the upload's folder, and what it is made of here."""
+    """A file that the device shall have: where below the upload's folder, and what it is made of here.
+
+    One that is not empty and has no chunks was not cut yet: nothing of it is looked for, all of it is sent.
+    """
 
     path: str
     local: Path
     bytes: int
     sha256: str
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[Chunk, ...] = ()
 
 
 class Copy(NamedTuple):
@@ -67,6 +70,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What is sent, and how the files are put together then, in this order."""
 
     pack: Source
+    pack_path: str
     pack_chunks: tuple[Chunk, ...]
     files: tuple[Assembly, ...]
     reused_bytes: int
@@ -81,6 +85,19 @@ class Plan(msgspec.Struct, frozen=True):
             return self.pack.total_bytes + max(copied, default=0)
         bases = sum(assembly.copies[0].bytes for assembly in self.files if assembly.has_base)
         return self.pack.total_bytes + sum(assembly.file.bytes for assembly in self.files) - bases
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the chunks of the pack are known."""
+        return bool(self.pack_chunks) or not self.pack.ranges
+
+    @property
+    def whole_first_bytes(self) -> int:
+        """The size of the file that the pack begins with, if it becomes that file and needs nothing else; else 0."""
+        last = self.files[-1] if self.files else None
+        if last is None or not last.has_base or len(last.copies) > 1 or last.copies[0].path != self.pack_path:
+            return 0
+        return last.copies[0].bytes
 
     @property
     def used(self) -> set[str]:
@@ -146,6 +163,7 @@ def make_plan(files: Sequence[WantedFile], stored: Sequence[StoredFile], pack_pa
     taken = [copy for parts in copies.values() for copy in parts if copy.path != pack_path]
     return Plan(
         pack=Source(tuple(ranges)),
+        pack_path=pack_path,
         pack_chunks=tuple(chunks),
         files=_with_bases(files, copies, {pack_path, *partials}),
         reused_bytes=sum(copy.bytes for copy in taken if copy.path not in partials),
@@ -193,6 +211,8 @@ def _runs(file: WantedFile, places: _Places) -> list[_Run]:
     whole = places.whole(file)
     if whole is not None and file.bytes:
         return [_Run(whole, 0, file.bytes, 0, len(file.chunks))]
+    if file.bytes and not file.chunks:
+        return [_Run("", 0, file.bytes, 0, 0)]
     found: list[_Run] = []
     place = None
     for position, chunk in enumerate(file.chunks):

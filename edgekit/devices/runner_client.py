@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from edgekit import plugins
 from edgekit.devices.events import MAX_BYTES, MAX_EVENTS, parse_event
 from edgekit.devices.fitting import too_old
-from edgekit.devices.runners import runner_for
+from edgekit.devices.runners import install_remedy, runner_for
 from edgekit.devices.store import Store
-from edgekit.errors import PluginError, RemoteTimeoutError, RunnerError, RuntimeMissingError
+from edgekit.errors import RemoteTimeoutError, RunnerError, RuntimeMissingError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgekit.devices.device import Device
     from edgekit.devices.process import Completed
+    from edgekit.devices.runners import Runner
 
 TOTAL_TIMEOUT_S = 4 * 3600.0
 _QUOTED = 300
@@ -54,7 +55,7 @@ def run_request(
         RemoteTimeoutError: it said nothing for too long, or nothing but signs of life; it was ended.
         ConnectionLostError: the link went down.
     """
-    runner = runner_for(device)
+    runner = runner_for(device, request.get("runtime", ""))
     path = Store(device).put_file(runner.path, runner.sha256)
     argv = runner.command(device, path, json.dumps({"schema": SCHEMA, **request, **runner.fields}))
     step = f"running the runner ({request.get('do')})"
@@ -70,13 +71,13 @@ def run_request(
             if received > MAX_BYTES or count > MAX_EVENTS or time.monotonic() > end:
                 raise _endless(device, step, received, count)
             if event["event"] == "error":
-                raise _failure(device, request, event)
+                raise _failure(device, runner, request, event)
             if on_event is not None:
                 on_event(event)
             device.keep_lock()
         completed = lines.wait()
     if not events or events[-1]["event"] != "done":
-        raise _ended_early(device, completed, events)
+        raise _ended_early(device, runner, completed, events)
     return events
 
 
@@ -114,18 +115,21 @@ def _parse(device: Device, line: str) -> dict[str, Any]:
     )
 
 
-def _failure(device: Device, request: dict[str, Any], event: dict[str, Any]) -> RunnerError | RuntimeMissingError:
+def _failure(
+    device: Device, runner: Runner, request: dict[str, Any], event: dict[str, Any]
+) -> RunnerError | RuntimeMissingError:
     message = str(event.get("message", "no reason given"))[: 2 * _QUOTED].rstrip(".")
     if event.get("kind") == "runtime-missing":
         runtime = str(request.get("runtime"))
         return RuntimeMissingError(
-            f"{device.name} has no runtime {runtime!r}: {message}.", remedy=install_remedy(device, runtime)
+            f"{device.name} has no runtime {runtime!r}: {message}.",
+            remedy=install_remedy(device, runtime, has_python=runner.kind == "python"),
         )
     remedy = (
         too_old(message) or "Check the artifact with `edgekit verify`, and the runtime's version with `edgekit doctor`."
     )
     refused = event.get("kind") != "failed" or "shape that varies" in message
-    if device.runner is not None and device.runner.kind == "native" and refused:
+    if runner.kind == "native" and refused:
         remedy = "The native runner cannot do that; the Python runner can, where there is a Python: --runner python."
     return RunnerError(f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.", remedy=remedy)
 
@@ -137,23 +141,10 @@ def _endless(device: Device, step: str, received: int, events: int) -> RemoteTim
     )
 
 
-def install_remedy(device: Device, runtime: str) -> str:
-    """How to give a device a runtime that it lacks."""
-    try:
-        packages = [p.replace("_", "-") for p in plugins.load("runtime", runtime).PACKAGES]
-    except PluginError:
-        return "Install the runtime there."
-    others = f" ({' or '.join(packages[1:])} will do as well)" if len(packages) > 1 else ""
-    return (
-        f"Run `edgekit provision {device.target.name} --runtime {runtime}`, or there: {device.target.python} -m pip "
-        f"install {packages[0]}{others}."
-    )
-
-
-def _ended_early(device: Device, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
+def _ended_early(device: Device, runner: Runner, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
     said = completed.stderr.decode("utf-8", "replace").strip()[-2 * _QUOTED :]
     last = f"after its {events[-1]['event']!r} event" if events else "before its first event"
-    if not events and device.runner is not None and device.runner.kind == "native":
+    if not events and runner.kind == "native":
         remedy = (
             "The native runner does not start there: its root must be on a file system that lets programs run, and the "
             "system needs glibc. --runner python does without it, where there is a Python."

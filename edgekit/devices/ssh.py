@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import getpass
 import logging
-import selectors
 import shlex
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import paramiko
 
 from edgekit.devices.host_keys import KnownHosts
-from edgekit.devices.process import Process
 from edgekit.devices.scripts.files import DIAGNOSE
 from edgekit.devices.scripts.running import WATCH
-from edgekit.devices.sftp import PipelinedSftp, write_pipelined
+from edgekit.devices.sftp import write_pipelined
+from edgekit.devices.ssh_process import SshProcess
+from edgekit.devices.ssh_sessions import Sessions
 from edgekit.devices.transport import Transport
 from edgekit.errors import (
     AuthenticationError,
@@ -36,8 +36,9 @@ from edgekit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from edgekit.devices.process import Process
     from edgekit.devices.source import Source
     from edgekit.devices.target import Target
 
@@ -65,6 +66,7 @@ class SshTransport(Transport):
         self._ssh = target.ssh
         self._user = target.ssh.user or getpass.getuser()
         self._link: Any = None
+        self._sessions: Sessions | None = None
 
     @property
     def describe(self) -> str:
@@ -80,6 +82,7 @@ class SshTransport(Transport):
             self._disconnect()
             raise
         self._link.set_keepalive(KEEPALIVE_S)
+        self._sessions = Sessions(self._link, DEAD_LINK_S)
 
     def host_key(self) -> Any:
         """The key that the device presents; nobody has checked it, and nothing is sent. For pinning it.
@@ -188,55 +191,64 @@ class SshTransport(Transport):
         )
 
     def _disconnect(self) -> None:
+        if self._sessions is not None:
+            self._sessions.close()
+            self._sessions = None
         if self._link is not None:
             with suppress(Exception):
                 self._link.close()
             self._link = None
 
-    def _alive(self) -> Any:
-        if self._link is None or not self._link.is_active():
+    def _alive(self) -> Sessions:
+        if self._sessions is None or not self._link.is_active():
             raise EOFError("the link is down")
-        return self._link
+        return self._sessions
 
     def _start(self, argv: Sequence[str], *, feeds: bool) -> Process:
-        channel = self._alive().open_session(timeout=DEAD_LINK_S)
+        channel = self._alive().take()
         try:
-            channel.settimeout(DEAD_LINK_S)
             channel.exec_command(shlex.join(argv if feeds else ["sh", "-c", WATCH, "edgekit", *argv]))
         except BaseException:  # Ctrl-C too: no channel stays open; it is raised again
             channel.close()
             raise
         return SshProcess(channel, self._link)
 
+    def foresee_put(self) -> None:
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            self._alive().foresee_sftp()
+
+    def can_overlap(self) -> bool:
+        return self._alive().are_several()
+
     def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
-        sftp = self._open_sftp()
-        try:
+        with self._sftp() as sftp:
             try:
                 write_pipelined(sftp, source, remote, append=append, on_bytes=on_bytes)
             except OSError as error:
-                if isinstance(error, TimeoutError) or not self._alive().is_active():
+                if isinstance(error, TimeoutError) or sftp.sock.closed or not self._link.is_active():
                     raise
-                trouble = self._why(remote, error)
-                if not append:
-                    with suppress(OSError, EOFError, paramiko.SSHException):
-                        sftp.remove(remote)
-                raise trouble from error
-        finally:
-            sftp.close()
+                failed = error
+            else:
+                return
+        trouble = self._why(remote, failed)
+        if not append:
+            with suppress(OSError, EOFError, paramiko.SSHException), self._alive().sftp() as sftp:
+                sftp.remove(remote)
+        raise trouble from failed
 
-    def _open_sftp(self) -> Any:
-        channel = self._alive().open_session(timeout=DEAD_LINK_S)
-        channel.settimeout(DEAD_LINK_S)
-        try:
-            channel.invoke_subsystem("sftp")
-            return PipelinedSftp(channel)
-        except (EOFError, paramiko.SSHException) as error:
-            channel.close()
-            self._alive()
-            raise RemoteCommandError(
-                f"{self.name} has no SFTP, which uploads go through ({_reason(error)}).",
-                remedy="Install it there (Debian: apt install openssh-sftp-server), as a subsystem of its SSH server.",
-            ) from error
+    @contextmanager
+    def _sftp(self) -> Iterator[Any]:
+        with ExitStack() as stack:
+            try:
+                sftp = stack.enter_context(self._alive().sftp())
+            except (EOFError, paramiko.SSHException) as error:
+                self._alive()
+                raise RemoteCommandError(
+                    f"{self.name} has no SFTP, which uploads go through ({_reason(error)}).",
+                    remedy="Install it there (Debian: apt install openssh-sftp-server), as a subsystem of its SSH "
+                    "server.",
+                ) from error
+            yield sftp
 
     def _why(self, remote: str, error: OSError) -> DeviceError:
         """SFTP knows only "Failure": asks the device whether it is full, read-only or closed to us."""
@@ -264,48 +276,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
-
-
-class SshProcess(Process):
-    """A command on a channel. Closing the channel ends the command (`scripts.WATCH`)."""
-
-    def __init__(self, channel: Any, link: Any) -> None:
-        self._channel = channel
-        self._link = link
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(channel.fileno(), selectors.EVENT_READ)
-
-    def read(self, timeout_s: float) -> tuple[bytes, bytes] | None:
-        channel = self._channel
-        if not self._ready():
-            if channel.eof_received or channel.closed:
-                if self._ready():
-                    return b"", b""
-                if not channel.eof_received and channel.exit_status < 0:
-                    raise EOFError("the link went down")
-                return None
-            self._selector.select(timeout_s)
-        stdout = channel.recv(1 << 16) if channel.recv_ready() else b""
-        stderr = channel.recv_stderr(1 << 16) if channel.recv_stderr_ready() else b""
-        return stdout, stderr
-
-    def _ready(self) -> bool:
-        return bool(self._channel.recv_ready() or self._channel.recv_stderr_ready())
-
-    def code(self, timeout_s: float) -> int | None:
-        if not self._channel.status_event.wait(timeout_s):
-            return None
-        if self._channel.exit_status < 0 and not (self._channel.eof_received and self._link.is_active()):
-            raise EOFError("the link went down")
-        return int(self._channel.exit_status) if self._channel.exit_status >= 0 else 255
-
-    def feed(self, stdin: Iterable[bytes]) -> None:
-        with suppress(OSError, EOFError):
-            for piece in stdin:
-                self._channel.sendall(memoryview(piece))  # paramiko would copy what is left after each packet
-            self._channel.shutdown_write()
-
-    def end(self) -> None:
-        self._selector.close()
-        with suppress(Exception):
-            self._channel.close()

@@ -17,10 +17,8 @@ An artifact is stored with a list of its chunks (edgekit.devices.chunks), by whi
 
 from __future__ import annotations
 
-import hashlib
 import re
-import tempfile
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,14 +28,16 @@ from edgekit.devices import chunk_list
 from edgekit.devices.chunks import chunks_of
 from edgekit.devices.plan import WantedFile
 from edgekit.devices.scripts.files import DIGESTS, KEEP_DATA
-from edgekit.devices.upload import HASHED_BYTES_PER_S, Progress, Upload
+from edgekit.devices.upload import HASHED_BYTES_PER_S, Cut, Upload
 from edgekit.errors import ArtifactError, RemoteCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from edgekit.artifact import Artifact
     from edgekit.devices.device import Device
+    from edgekit.devices.progress import Progress, Uploaded
 
 CHUNKS = "chunks"
 """The chunk list's name in an artifact's folder on the device; it is not part of the artifact."""
@@ -97,25 +97,20 @@ class Store:
         if not damaged:
             return PushResult(0, 0, True)
         wanted = [_wanted(f"new/{entry.path}", artifact.path / entry.path, entry) for entry in files]
-        with (
-            tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
-            self._device.lock(f"upload of {artifact.title}"),
-        ):
-            listed = Path(scratch) / CHUNKS
-            listed.write_bytes(
-                chunk_list.encode(chunk for file in wanted if file.path != f"new/{MANIFEST}" for chunk in file.chunks)
-            )
-            entry = FileEntry(CHUNKS, listed.stat().st_size, hashlib.sha256(listed.read_bytes()).hexdigest())
-            done = Upload(
-                self._device,
-                [*wanted, _wanted(f"new/{CHUNKS}", listed, entry)],
-                final=folder,
-                inside="new",
-                what=artifact.title,
-                model=artifact.manifest.model,
-                distrusted=frozenset(f"{folder}/{entry.path}" for entry in damaged),
-                progress=progress,
-            ).run()
+        with ThreadPoolExecutor(1) as pool:  # cuts the files into chunks while the device is asked
+            cut = pool.submit(_cut, wanted)
+            with self._device.lock(f"upload of {artifact.title}"):
+                done = Upload(
+                    self._device,
+                    wanted,
+                    cut.result,
+                    final=folder,
+                    inside="new",
+                    what=artifact.title,
+                    model=artifact.manifest.model,
+                    distrusted=frozenset(f"{folder}/{entry.path}" for entry in damaged),
+                    progress=progress,
+                ).run()
         return PushResult(
             done.sent_bytes, len(files), False, done.reused_bytes, done.resumed_bytes, compressed=done.compressed
         )
@@ -126,30 +121,32 @@ class Store:
         sources: Sequence[tuple[Path, FileEntry]],
         *,
         what: str,
-        on_bytes: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         finish: Callable[[str], None] | None = None,
-    ) -> None:
+    ) -> Uploaded:
         """Uploads files, verifies them there, and publishes them as one folder; one of that name is replaced.
 
         Args:
             final: the folder below the root.
             sources: files here, and their path in the folder, size and sha256.
             what: what it is, for errors.
-            on_bytes: told how many bytes went out since it was last told.
+            progress: whom to tell how it goes.
             finish: called with the absolute path of the verified, not yet published folder. What it leaves there is
                 published, unless it raises.
 
         Raises:
             DeviceError: as `push`.
         """
+        wanted = [_wanted(f"new/{entry.path}", local, entry) for local, entry in sources]
         with self._device.lock(f"upload of {what}"):
-            Upload(
+            return Upload(
                 self._device,
-                [_wanted(f"new/{entry.path}", local, entry) for local, entry in sources],
+                wanted,
+                lambda: Cut(_with_chunks(wanted)),
                 final=final,
                 inside="new",
                 what=what,
-                progress=Progress(on_bytes) if on_bytes else None,
+                progress=progress,
                 finish=finish,
             ).run()
 
@@ -187,10 +184,12 @@ class Store:
         name = f"{_checked(sha256)}{local.suffix}"
         entry = FileEntry(name, local.stat().st_size, sha256)
         if self._differing(self._device.path("runner"), [entry], step="looking for the runner"):
+            wanted = [_wanted(name, local, entry)]
             with self._device.lock("upload of the runner"):
                 Upload(
                     self._device,
-                    [_wanted(name, local, entry)],
+                    wanted,
+                    lambda: Cut(_with_chunks(wanted)),
                     final=f"runner/{name}",
                     inside=name,
                     what="the runner",
@@ -213,7 +212,18 @@ class Store:
 
 
 def _wanted(path: str, local: Path, entry: FileEntry) -> WantedFile:
-    return WantedFile(path, local, entry.bytes, entry.sha256, chunks_of(local))
+    return WantedFile(path, local, entry.bytes, entry.sha256)
+
+
+def _with_chunks(files: Sequence[WantedFile]) -> list[WantedFile]:
+    return [msgspec.structs.replace(file, chunks=chunks_of(file.local)) for file in files]
+
+
+def _cut(files: Sequence[WantedFile]) -> Cut:
+    """An artifact's files with their chunks, which are listed beside them on the device."""
+    known = _with_chunks(files)
+    listed = (chunk for file in known if file.path != f"new/{MANIFEST}" for chunk in file.chunks)
+    return Cut(known, f"new/{CHUNKS}", chunk_list.encode(listed))
 
 
 def _checked(artifact_id: str) -> str:

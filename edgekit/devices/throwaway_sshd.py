@@ -47,9 +47,11 @@ class ThrowawaySshd:
         *,
         address: str = "127.0.0.1",
         enter: Sequence[str] = (),
+        max_sessions: int = 10,
     ) -> None:
         self.address = address
         self._enter = list(enter)
+        self._max_sessions = max_sessions
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="edgekit-sshd-"))
         self.home = home or self.folder / "home"
@@ -164,6 +166,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
 StrictModes no
+MaxSessions {self._max_sessions}
 UsePAM no
 UseDNS no
 PrintMotd no

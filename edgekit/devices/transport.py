@@ -86,6 +86,13 @@ class Transport(ABC):
         Calls `on_bytes` with the number of bytes that went out since. Returns when the device has answered for all.
         """
 
+    def foresee_put(self) -> None:  # noqa: B027 - most have nothing to prepare
+        """Hears that `put` will be called soon: a transport may prepare for it meanwhile. Never raises or waits."""
+
+    def can_overlap(self) -> bool:
+        """Whether a command can run while a `put` is under way."""
+        return True
+
     def connect(self) -> None:
         """Reaches the device.
 

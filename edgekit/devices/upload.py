@@ -2,9 +2,12 @@
 
     survey      what the device has: artifacts with their chunk lists, and packs that earlier cuts left
     plan        what is sent and how the files are put together (edgekit.devices.plan)
-    stage       tmp/NONCE/ with the plan: from here on, what arrives is of use to the next attempt, whoever makes it
+    stage       tmp/NONCE/
+    describe    the plan beside it: what arrives now is of use to the next attempt, whoever makes it. A large upload to
+                a device that has nothing does not wait for that, but is sent while it is cut into chunks
     send        the pack, compressed where that is faster (edgekit.devices.sending)
-    assemble    the files from the pack and from what is there; their sha256 is computed there and compared here
+    assemble    the files from the pack and from what is there; their sha256 is computed there and compared here, of a
+                large new file while it arrives (edgekit.devices.assembling)
     publish     flushed, renamed; the pack and the cut uploads that it replaces go away
 
 What a cut one left is used as far as its sha256, computed there, is that of the same bytes here. Copies
@@ -14,22 +17,22 @@ differs after all, chunk lists that misled are removed and everything is sent, o
 
 from __future__ import annotations
 
-import hashlib
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
 
-from edgekit.devices.chunk_list import StoredFile, Survey, partial_path, read_survey
-from edgekit.devices.chunks import Chunk
-from edgekit.devices.plan import Copy, Plan, WantedFile, make_plan
+from edgekit.devices import assembling
+from edgekit.devices.assembling import Assembling
+from edgekit.devices.chunk_list import LIST, StoredFile, Survey, partial_path, read_survey
+from edgekit.devices.plan import Plan, WantedFile, make_plan
+from edgekit.devices.progress import Expected, Progress, Uploaded
+from edgekit.devices.resuming import verified
 from edgekit.devices.scripts.files import DIGESTS
-from edgekit.devices.scripts.upload import ASSEMBLE, FORGET, PUBLISH, RANGE_DIGESTS, STAGE, SURVEY
+from edgekit.devices.scripts.upload import DESCRIBE, FORGET, PUBLISH, STAGE, SURVEY
 from edgekit.devices.sending import Sent, send
-from edgekit.devices.source import Range, Source
 from edgekit.errors import DeviceError, DeviceStorageError, RemoteCommandError, TransferError
 
 if TYPE_CHECKING:
@@ -39,38 +42,18 @@ if TYPE_CHECKING:
 
 HASHED_BYTES_PER_S = 2e6
 """What the slowest board hashes, copies and flushes; only bounds are made of it."""
-_BLOCK_BYTES = 1 << 20
-_VERIFIED_RUNS = 8
-"""Of each cut upload."""
 
 
-class Expected(msgspec.Struct, frozen=True):
-    """What an upload is going to do, once that is known: bytes of the files that are sent, and that are there."""
-
-    new_bytes: int
-    reused_bytes: int
-    resumed_bytes: int
+CUT_LATER_BYTES = 16 << 20
+"""Less is cut into chunks within a tenth of a second. More is sent before, if the device has nothing to begin with."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Whom an upload tells how it goes.
+class Cut(NamedTuple):
+    """Files with their chunks, and what is written to `list_path` in the upload's folder, if anything."""
 
-    `on_plan` is told what is going to be done: once, or twice if everything must be sent after all. `on_bytes` is told
-    how many of the new bytes went out since it was last told.
-    """
-
-    on_bytes: Callable[[int], None] = lambda _: None
-    on_plan: Callable[[Expected], None] = lambda _: None
-
-
-class Uploaded(msgspec.Struct, frozen=True):
-    """What an upload moved. `sent_bytes` went over the link (fewer than were new if `compressed`)."""
-
-    sent_bytes: int
-    reused_bytes: int
-    resumed_bytes: int
-    compressed: bool
+    files: Sequence[WantedFile]
+    list_path: str = ""
+    chunk_list: bytes = b""
 
 
 class Upload:
@@ -78,7 +61,8 @@ class Upload:
 
     Args:
         device: where to.
-        files: what the device shall have, by paths below the upload's folder.
+        files: what the device shall have, by paths below the upload's folder; their chunks need not be known yet.
+        cut: gives the same files with their chunks, for which it may take its time.
         final: the name that it gets, below the root.
         inside: what gets it: a folder of the upload, or its only file.
         what: for messages, such as "crepe_tiny tflite:int8".
@@ -92,6 +76,7 @@ class Upload:
         self,
         device: Device,
         files: Sequence[WantedFile],
+        cut: Callable[[], Cut],
         *,
         final: str,
         inside: str,
@@ -103,6 +88,10 @@ class Upload:
     ) -> None:
         self._device = device
         self._files = files
+        self._cut = cut
+        self._overlaps = False
+        self._total_bytes = sum(file.bytes for file in files)
+        self._bound_s = 120 + self._total_bytes / HASHED_BYTES_PER_S
         self._final = final
         self._inside = inside
         self._what = what
@@ -110,8 +99,6 @@ class Upload:
         self._distrusted = distrusted
         self._progress = progress or Progress()
         self._finish = finish
-        self._total_bytes = sum(file.bytes for file in files)
-        self._bound_s = 120 + self._total_bytes / HASHED_BYTES_PER_S
 
     def run(self) -> Uploaded:
         """Does it all.
@@ -121,12 +108,24 @@ class Upload:
             DeviceStorageError: it does not fit, or cannot be written; nothing stays.
             DeviceError: the link failed; what arrived stays for the next attempt.
         """
+        self._device.transport.foresee_put()
         survey = self._survey()
+        with self._device.transport.guard(f"preparing the upload of {self._what}"):
+            self._overlaps = self._total_bytes >= assembling.MIN_BYTES and self._device.transport.can_overlap()
+        if survey.artifacts or survey.partials or self._total_bytes < CUT_LATER_BYTES or not self._overlaps:
+            self._files = self._cut().files
         for nonce, name in survey.ready.items():
             if name == self._final and not self._differing(nonce):
+                self._progress.on_plan(Expected(0, 0, self._total_bytes))
                 self._publish(nonce, [])
                 return Uploaded(0, 0, self._total_bytes, False)
-        known = [file for file in survey.artifacts if file.path not in self._distrusted] + self._verified(survey)
+        known = [file for file in survey.artifacts if file.path not in self._distrusted] + verified(
+            self._device,
+            survey.partials,
+            self._files,
+            step=f"verifying what an earlier upload of {self._what} left",
+            timeout_s=self._bound_s,
+        )
         uploaded, plan = self._attempt(survey, known)
         if uploaded is not None:
             return uploaded
@@ -145,9 +144,14 @@ class Upload:
         plan = self._fitting_plan(survey, known, nonce)
         self._progress.on_plan(Expected(plan.pack.total_bytes, plan.reused_bytes, plan.resumed_bytes))
         with self._cleaning_up(nonce):
-            self._stage(nonce, plan)
-            sent = self._send(nonce, plan, can_unpack=survey.can_unpack)
-            wrong = self._assemble(nonce, plan)
+            self._stage(nonce)
+            with ThreadPoolExecutor(1) as beside, self._assembling(nonce, plan) as assembly:
+                described = beside.submit(self._describe, nonce, plan)
+                if plan.is_cut:
+                    described.result()
+                sent = self._send(nonce, plan, assembly.tell, can_unpack=survey.can_unpack)
+                described.result()
+                wrong = self._compare([assembly.file for assembly in plan.files], assembly.finish())
             if wrong and not is_last and (sent.compressed or plan.reused_bytes or plan.resumed_bytes):
                 self._forget(nonce)
                 return None, plan
@@ -159,24 +163,6 @@ class Upload:
     def _survey(self) -> Survey:
         step = f"preparing the upload of {self._what}"
         return read_survey(self._device.script(SURVEY, self._device.root, self._model, step=step, timeout_s=120))
-
-    def _verified(self, survey: Survey) -> list[StoredFile]:
-        """What cut uploads left, as far as we have the same bytes and the device computes their sha256."""
-        places = {}
-        for file in self._files:
-            for chunk, end in zip(file.chunks, accumulate(chunk.bytes for chunk in file.chunks), strict=True):
-                places[chunk] = Range(file.local, end - chunk.bytes, chunk.bytes)
-        runs = [run for partial in survey.partials for run in _runs_of(partial, places)]
-        if not runs:
-            return []
-        words = [word for run in runs for word in run.copy.words]
-        step = f"verifying what an earlier upload of {self._what} left"
-        answer = self._device.script(RANGE_DIGESTS, self._device.root, *words, step=step, timeout_s=self._bound_s)
-        lines = answer.decode("ascii", "replace").splitlines()
-        if len(lines) != len(runs):
-            return []
-        right = [run for run, line in zip(runs, lines, strict=True) if line[:64] == _sha256_of(run.source)]
-        return [_only(partial, [run for run in right if run.copy.path == partial.path]) for partial in survey.partials]
 
     def _fitting_plan(self, survey: Survey, known: Sequence[StoredFile], nonce: str) -> Plan:
         """The plan; one that uses nothing where there is no room to put files together beside what is there."""
@@ -200,16 +186,41 @@ class Upload:
             self._refuse(plan.needed_bytes, free)
         return plan
 
-    def _stage(self, nonce: str, plan: Plan) -> None:
+    def _stage(self, nonce: str) -> None:
         folders = sorted({file.path.rpartition("/")[0] for file in self._files} - {""})
-        step = f"preparing the upload of {self._what}"
-        self._device.script(STAGE, self._device.root, nonce, *folders, stdin=plan.encode(), step=step)
+        self._device.script(STAGE, self._device.root, nonce, *folders, step=f"preparing the upload of {self._what}")
 
-    def _send(self, nonce: str, plan: Plan, *, can_unpack: bool) -> Sent:
+    def _describe(self, nonce: str, plan: Plan) -> None:
+        """Writes the plan and the chunk list: before the pack is sent, or meanwhile if its chunks are not known yet."""
+        cut = self._cut()
+        if not plan.is_cut:
+            plan = msgspec.structs.replace(plan, pack_chunks=make_plan(cut.files, [], plan.pack_path).pack_chunks)
+        self._device.script(
+            DESCRIBE,
+            self._device.root,
+            nonce,
+            cut.list_path or "-",
+            stdin=plan.encode() + LIST + cut.chunk_list,
+            step=f"describing the upload of {self._what}",
+        )
+
+    def _assembling(self, nonce: str, plan: Plan) -> Assembling:
+        return Assembling(
+            self._device,
+            nonce,
+            self._final,
+            plan,
+            overlaps=self._overlaps,
+            step=f"verifying the upload of {self._what}",
+            timeout_s=2 * self._bound_s,
+        )
+
+    def _send(self, nonce: str, plan: Plan, tell: Callable[[int], None], *, can_unpack: bool) -> Sent:
         device = self._device
 
         def told(count: int) -> None:
             device.keep_lock()
+            tell(count)
             self._progress.on_bytes(count)
 
         return send(
@@ -220,20 +231,6 @@ class Upload:
             on_bytes=told,
             step=f"uploading {self._what}",
         )
-
-    def _assemble(self, nonce: str, plan: Plan) -> list[str]:
-        """Puts the files together; those whose sha256 there is another one than here."""
-        files = [assembly.file for assembly in plan.files]
-        answer = self._device.script(
-            ASSEMBLE,
-            self._device.root,
-            nonce,
-            self._final,
-            *(file.path for file in files),
-            step=f"verifying the upload of {self._what}",
-            timeout_s=2 * self._bound_s,
-        )
-        return self._compare(files, answer)
 
     def _differing(self, nonce: str) -> list[str]:
         """Which files of an upload that was put together earlier are not as they should be."""
@@ -304,42 +301,3 @@ class Upload:
             f"{free_bytes / 1e6:.1f} MB are free in {self._device.root}.",
             remedy="Free some space there, or set another `root` in the target, and run it again.",
         )
-
-
-class _Run(NamedTuple):
-    """Chunks `begin` to `end` of a cut upload, which we have here as well."""
-
-    copy: Copy
-    source: Source
-    begin: int
-    end: int
-
-
-def _runs_of(partial: StoredFile, places: dict[Chunk, Range]) -> list[_Run]:
-    """The longest runs of known chunks; there is one, unless it is of another artifact."""
-    offsets = [0, *accumulate(chunk.bytes for chunk in partial.chunks)]
-    runs = []
-    for is_known, group in groupby(range(len(partial.chunks)), lambda position: partial.chunks[position] in places):
-        if is_known:
-            positions = list(group)
-            begin, end = positions[0], positions[-1] + 1
-            copy = Copy(partial.path, offsets[begin], offsets[end] - offsets[begin])
-            source = Source(tuple(places[chunk] for chunk in partial.chunks[begin:end]))
-            runs.append(_Run(copy, source, begin, end))
-    return sorted(runs, key=lambda run: -run.copy.bytes)[:_VERIFIED_RUNS]
-
-
-def _only(partial: StoredFile, runs: Sequence[_Run]) -> StoredFile:
-    """The cut upload with no names for what was not verified: nothing is found there."""
-    right = {position for run in runs for position in range(run.begin, run.end)}
-    chunks = tuple(
-        chunk if position in right else Chunk(chunk.bytes, "") for position, chunk in enumerate(partial.chunks)
-    )
-    return msgspec.structs.replace(partial, chunks=chunks)
-
-
-def _sha256_of(source: Source) -> str:
-    digest = hashlib.sha256()
-    for block in source.blocks(_BLOCK_BYTES):
-        digest.update(block)
-    return digest.hexdigest()

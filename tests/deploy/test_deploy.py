@@ -11,7 +11,7 @@ import pytest
 
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, connect
-from edgekit.devices.upload import Progress
+from edgekit.devices.progress import Progress
 from edgekit.errors import (
     ConnectionLostError,
     CorruptArtifactError,

@@ -18,9 +18,9 @@ from test_ssh import assert_ends
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Target, adb, adb_server, adb_streams, connect
 from edgekit.devices.adb_server import Attached, attached
+from edgekit.devices.progress import Progress
 from edgekit.devices.store import Store
 from edgekit.devices.target import AdbSettings
-from edgekit.devices.upload import Progress
 from edgekit.errors import (
     AuthenticationError,
     ConnectionLostError,
@@ -181,7 +181,9 @@ def test_two_devices_and_none_named(
 
 def test_a_serial_that_is_not_attached_names_those_that_are(adbd: Adbd, adb_network: AdbNetwork) -> None:
     adb_network.adb("connect", adbd.serial)
-    with pytest.raises(UnreachableDeviceError, match=rf"'x' \(adb R5CT\) is not attached \(adb sees: .*{adbd.serial}"):
+    with pytest.raises(
+        UnreachableDeviceError, match=rf"'x' \(adb R5CT\) was not found while connecting: adb sees .*{adbd.serial}"
+    ):
         connect(Target(name="x", transport="adb", adb=AdbSettings(serial="R5CT")))
 
 

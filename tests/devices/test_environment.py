@@ -22,6 +22,7 @@ from edgekit.devices.environment.needs import pinned
 from edgekit.devices.environment.platforms import Platform, read_platform
 from edgekit.devices.environment.wheels import open_wheel
 from edgekit.devices.introduction import introduce
+from edgekit.devices.progress import Expected, Progress
 from edgekit.devices.scripts.running import IN_ENVIRONMENT
 from edgekit.errors import (
     ConnectionLostError,
@@ -104,7 +105,9 @@ def test_it_is_unpacked_verified_and_in_front_of_the_devices_own_packages(device
 
 def test_a_second_call_moves_nothing(board: Device, wheels: Path) -> None:
     first = provision(board, ["litert"], offline=wheels)
-    again = provision(board, ["litert"], offline=wheels, on_bytes=lambda _: pytest.fail("bytes went out"))
+    again = provision(
+        board, ["litert"], offline=wheels, progress=Progress(on_plan=lambda _: pytest.fail("it planned an upload"))
+    )
     assert (again.id, again.sent_bytes, again.already_there) == (first.id, 0, True)
 
 
@@ -362,9 +365,11 @@ def test_a_cut_link_leaves_the_old_environment_and_the_next_attempt_succeeds(
         proxy.cut_after_bytes = proxy.passed_bytes + 200_000
         provision(device, ["onnxruntime"], offline=wheels)
     assert current(proxied_target.root) == first.id
+    plans: list[Expected] = []
     with connect(proxied_target) as device:
-        result = provision(device, ["onnxruntime"], offline=wheels)
+        result = provision(device, ["onnxruntime"], offline=wheels, progress=Progress(on_plan=plans.append))
         assert current(device.root) == result.id != first.id
+    assert [plan.new_bytes for plan in plans] == [result.sent_bytes]
 
 
 def test_a_full_disk_is_told_before_anything_is_sent_and_while_it_unpacks(

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from edgekit.devices import Device, Target, adb, connect
+from edgekit.devices import Device, Target, adb, assembling, connect
+from edgekit.devices.assembling import Assembling
+from edgekit.devices.progress import Expected, Progress
 from edgekit.devices.sending import send
 from edgekit.devices.source import whole
 from edgekit.devices.store import Store
-from edgekit.devices.upload import Expected, Progress, Upload
+from edgekit.devices.upload import Upload
 from edgekit.errors import ConnectionLostError, DeviceError, DeviceStorageError
 
 if TYPE_CHECKING:
@@ -36,8 +38,11 @@ Make = "Callable[..., Artifact]"
 
 @pytest.fixture(autouse=True)
 def _large_files_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over ADB a file of less than 32 MiB goes by the sync protocol, which removes what a cut leaves."""
+    """Large ones are hashed while they arrive; over ADB, small ones go by a protocol that removes what a cut leaves."""
     monkeypatch.setattr(adb, "_SYNC_BYTES", 0)
+    monkeypatch.setattr(assembling, "MIN_BYTES", 1 << 16)
+    monkeypatch.setattr(assembling, "_MORE_BYTES", 1 << 17)
+    monkeypatch.setattr(assembling, "_FLUSH_BYTES", 1 << 20)
 
 
 def noise(count: int, seed: int = 1) -> bytes:
@@ -197,10 +202,10 @@ def test_a_push_goes_on_after_a_cut_anywhere(
 
 
 @on_this_machine
-@pytest.mark.parametrize("step", ["_assemble", "_publish"])
+@pytest.mark.parametrize("step", [(Assembling, "finish"), (Upload, "_publish")], ids=["assemble", "publish"])
 @pytest.mark.parametrize("is_changed", [False, True], ids=["first", "changed"])
 def test_a_push_goes_on_after_a_cut_before_or_after_the_device_put_files_together(
-    device: Device, make_artifact: Make, monkeypatch: pytest.MonkeyPatch, is_changed: bool, step: str
+    device: Device, make_artifact: Make, monkeypatch: pytest.MonkeyPatch, is_changed: bool, step: tuple[type, str]
 ) -> None:
     old, new = make_artifact(payload=PAYLOAD), make_artifact(payload=spread(PAYLOAD, 8, 75_000))
     if is_changed:
@@ -210,7 +215,7 @@ def test_a_push_goes_on_after_a_cut_before_or_after_the_device_put_files_togethe
         raise device.transport.connection_lost("testing", "cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Upload, step, cut)
+        patch.setattr(*step, cut)
         with pytest.raises(ConnectionLostError):
             Store(device).push(new)
     done = Store(device).push(new)
@@ -223,16 +228,16 @@ def test_half_an_assembly_is_no_loss(device: Device, make_artifact: Make, monkey
     """The device dies while it appends to what a first cut had left."""
     new = make_artifact(payload=PAYLOAD)
     cut_after(device, new, 2_000_000)
-    assemble = Upload._assemble
+    finish = Assembling.finish
 
-    def half(self: Upload, nonce: str, plan: object) -> list[str]:
-        steps = Path(device.path("tmp", nonce, "plan"))
+    def half(self: Assembling) -> bytes:
+        steps = max(Path(device.path("tmp")).glob("*/plan"), key=lambda path: path.stat().st_mtime_ns)
         lines = steps.read_text().splitlines()
         steps.write_text("\n".join(lines[:-1]) + "\n")
-        return assemble(self, nonce, plan)  # type: ignore[arg-type]
+        return finish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Upload, "_assemble", half)
+        patch.setattr(Assembling, "finish", half)
         with pytest.raises(DeviceError):
             Store(device).push(new)
     done = Store(device).push(new)
@@ -336,7 +341,7 @@ def test_a_host_that_is_killed_goes_on_when_it_is_back(target: Target, make_arti
     script = (
         "import os, signal, sys\nfrom pathlib import Path\nimport msgspec\n"
         "from edgekit.artifact import open_artifact\nfrom edgekit.devices import Target, connect\n"
-        "from edgekit.devices.store import Store\nfrom edgekit.devices.upload import Progress\n"
+        "from edgekit.devices.store import Store\nfrom edgekit.devices.progress import Progress\n"
         "sent = 0\n"
         "def told(count):\n    global sent\n    sent += count\n"
         "    if sent >= 2_700_000: os.kill(os.getpid(), signal.SIGKILL)\n"

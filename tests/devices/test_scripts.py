@@ -20,12 +20,12 @@ from boxes import BOXES, make_box
 from edgekit.artifact import FileEntry
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Device, Target, connect
+from edgekit.devices.progress import Progress
 from edgekit.devices.scripts.files import DIAGNOSE, RECEIVE, RECEIVE_MORE
 from edgekit.devices.scripts.running import WATCH
-from edgekit.devices.scripts.upload import SURVEY, UNPACK
+from edgekit.devices.scripts.upload import ASSEMBLE, DESCRIBE, STAGE, SURVEY, UNPACK
 from edgekit.devices.store import Store
-from edgekit.devices.upload import Progress
-from edgekit.errors import DeviceBusyError, DeviceStorageError
+from edgekit.errors import DeviceBusyError, DeviceStorageError, RemoteCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,6 +165,55 @@ def test_a_damaged_artifact_is_replaced(device: Device, tiny_artifact: Artifact)
         assert not Store(device).has(tiny_artifact.id, tiny_artifact.shipped_files())
         assert not Store(device).push(tiny_artifact).already_there
         assert payload.read_bytes() == content
+
+
+@pytest.mark.parametrize(("meanwhile", "hashed"), [("nothing", 1), ("replaced", 2), ("cut", 1)])
+def test_a_file_is_hashed_while_it_arrives(box: str, device: Device, meanwhile: str, hashed: int) -> None:
+    """And not again at the end, unless it is another file by then. busybox calls its own sha256sum, unseen."""
+    calls = counting_calls("sha256sum")
+    Path(device.path("tmp")).mkdir()
+    device.script(STAGE, device.root, "ab", "new", step="staging")
+    plan = b"edgekit chunks 1\nsteps\ntmp/ab/pack 9 0 -\nlist\nedgekit chunks 1\n9 of it\n"
+    device.script(DESCRIBE, device.root, "ab", "new/chunks", stdin=plan, step="describing")
+    assert Path(device.path("tmp/ab/new/chunks")).read_bytes() == b"edgekit chunks 1\n9 of it\n"
+    pack, there = Path(device.path("tmp/ab/pack")), Path(device.path("tmp/ab/new/file"))
+
+    def words() -> Iterator[bytes]:
+        deadline = time.monotonic() + 20
+        while not (pack if box == "busybox" else calls).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)  # it has not looked at the file yet
+        for piece in (b"one", b"two", b"thr", b" and what is of other files"):
+            with pack.open("ab") as file:
+                file.write(piece)
+            yield b"flush\n" if piece == b"two" else b"more\n"
+        if meanwhile == "replaced":
+            pack.with_name("other").write_bytes(b"something else")
+            pack.with_name("other").rename(pack)
+        if meanwhile != "cut":
+            yield b"all\nassemble\n"
+
+    arguments = (device.root, "ab", "store/x", "9", "new/file")
+    if meanwhile == "cut":
+        with pytest.raises(RemoteCommandError, match="ended early"):
+            device.feed(ASSEMBLE, *arguments, stdin=words(), step="testing")
+        assert pack.read_bytes() == b"onetwothr and what is of other files"
+    else:
+        answer = device.feed(ASSEMBLE, *arguments, stdin=words(), step="testing")
+        assert there.read_bytes() == (b"something" if meanwhile == "replaced" else b"onetwothr")
+        assert answer[:64] == hashlib.sha256(there.read_bytes()).hexdigest().encode()
+    if box != "busybox":
+        assert len(calls.read_text().splitlines()) == hashed
+
+
+def counting_calls(name: str) -> Path:
+    """Has a command of the box write a line to this file each time it is called."""
+    box = Path(os.environ["PATH"])
+    (box / "real").mkdir()
+    real = (box / name).rename(box / "real" / name)
+    calls = box / f"{name}.calls"
+    (box / name).write_text(f"#!/bin/sh\necho >> '{calls}'\nexec '{real}' \"$@\"\n")
+    (box / name).chmod(0o755)
+    return calls
 
 
 def test_free_space_is_told(device: Device) -> None:

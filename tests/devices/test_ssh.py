@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from edgekit.devices import Target, connect
+from edgekit.devices import Target, assembling, connect, load_target
 from edgekit.devices import ssh as ssh_module
+from edgekit.devices.store import Store
+from edgekit.devices.throwaway_sshd import ThrowawaySshd
 from edgekit.errors import (
     AuthenticationError,
     ConnectionLostError,
+    DeviceStorageError,
     HostKeyError,
     RemoteCommandError,
     RemoteTimeoutError,
@@ -24,9 +27,12 @@ from edgekit.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cut_proxy import CutProxy
 
-    from edgekit.devices.throwaway_sshd import ThrowawaySshd
+    from edgekit.artifact import Artifact
+
 
 pytestmark = pytest.mark.device
 
@@ -248,10 +254,26 @@ def test_uploads_go_through_the_client_without_copies(ssh_target: Target, tmp_pa
     from edgekit.devices.sftp import PipelinedSftp
 
     assert callable(getattr(paramiko.SFTPClient, "_write_all", None))
-    with connect(ssh_target) as device:
-        sftp = device.transport._open_sftp()
+    with connect(ssh_target) as device, device.transport._alive().sftp() as sftp:
         assert isinstance(sftp, PipelinedSftp)
-        sftp.close()
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3])
+def test_a_server_that_allows_few_sessions_at_a_time(
+    sessions: int, make_artifact: Callable[..., Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One opens nothing ahead, two have no room to hash what arrives; uploads and commands work all the same."""
+    monkeypatch.setattr(assembling, "MIN_BYTES", 1 << 16)
+    with ThrowawaySshd(max_sessions=sessions) as sshd:
+        target = load_target(str(sshd.write_target(tmp_path / "few.toml", "few", str(tmp_path / "root"))))
+        with connect(target) as device:
+            for content in (b"1", b"2"):
+                artifact = make_artifact(payload=content * 1_000_000)
+                Store(device).push(artifact)
+                assert Store(device).push(artifact).already_there
+            with pytest.raises(DeviceStorageError, match="while writing /proc/no"):
+                device.transport.put(artifact.path / "manifest.json", "/proc/no", step="testing")
+            assert device.run(["echo", "hello"], step="greeting").stdout == b"hello\n"
 
 
 def test_the_agents_key_is_enough(sshd: ThrowawaySshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,8 +281,6 @@ def test_the_agents_key_is_enough(sshd: ThrowawaySshd, tmp_path: Path, monkeypat
     import re
     import signal
     import subprocess
-
-    from edgekit.devices import load_target
 
     file = sshd.write_target(tmp_path / "agent.toml", "agent", str(tmp_path / "root"))
     text = re.sub(r"identity_file = .*\n", "", file.read_text().replace("use_agent = false", "use_agent = true"))

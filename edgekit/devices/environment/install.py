@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgekit.devices.device import Device
+    from edgekit.devices.progress import Progress, Uploaded
 
 ALWAYS = ("numpy",)
 """What the Python runner needs beside any runtime."""
@@ -51,7 +52,7 @@ class Installed(msgspec.Struct, frozen=True):
 
 
 class Provisioned(msgspec.Struct, frozen=True):
-    """What `provision` did. `sent_bytes` is 0 where the device had it all, whole."""
+    """What `provision` did. `sent_bytes` went over the link; `already_there`: the device had it all, whole."""
 
     id: str
     platform: Platform
@@ -83,7 +84,7 @@ def provision(
     offline: Path | None = None,
     libraries_only: bool = False,
     on_stage: Callable[[str], None] = lambda _: None,
-    on_bytes: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Provisioned:
     """Gives a device runtimes, beside those that an earlier call gave it.
 
@@ -93,7 +94,7 @@ def provision(
         offline: a folder of wheels instead of the package index.
         libraries_only: no Python packages even where there is a Python: for the native runner.
         on_stage: told what is being done.
-        on_bytes: told how many bytes went out since it was last told.
+        progress: whom to tell how the upload goes.
 
     Raises:
         NoWheelError, WheelError: see `fetching.fetch`.
@@ -117,12 +118,12 @@ def provision(
         if before is not None and before.id == record.id:
             on_stage("verifying what is there")
             if not differing(device, record, device.path("env", record.id)):
-                return _result(record, 0)
+                return _result(record, 0, already_there=True)
         _check_space(device, plan)
         on_stage("uploading")
-        _upload(device, plan, on_stage, on_bytes)
+        uploaded = _upload(device, plan, on_stage, progress)
         device.script(USE_ENVIRONMENT, device.root, record.id, step="switching to the new environment", timeout_s=120)
-        return _result(record, plan.upload_bytes)
+        return _result(record, uploaded.sent_bytes)
 
 
 def installed(device: Device) -> Installed | None:
@@ -217,9 +218,7 @@ def _check_space(device: Device, plan: Plan) -> None:
         )
 
 
-def _upload(
-    device: Device, plan: Plan, on_stage: Callable[[str], None], on_bytes: Callable[[int], None] | None
-) -> None:
+def _upload(device: Device, plan: Plan, on_stage: Callable[[str], None], progress: Progress | None) -> Uploaded:
     if ":" in device.root:
         raise RemoteCommandError(
             f"The root {device.root} of {device.name} has a colon in its name, which PYTHONPATH cannot hold.",
@@ -253,7 +252,9 @@ def _upload(
         encoded = Path(temporary, RECORD)
         encoded.write_bytes(record.encode())
         sources.append((encoded, FileEntry(RECORD, encoded.stat().st_size, sha256_of(encoded))))
-        Store(device).put_folder(f"env/{record.id}", sources, what="the environment", on_bytes=on_bytes, finish=finish)
+        return Store(device).put_folder(
+            f"env/{record.id}", sources, what="the environment", progress=progress, finish=finish
+        )
 
 
 def _unpacked(wheel: Wheel, files: Sequence[WheelFile], folder: Path) -> list[tuple[Path, FileEntry]]:
@@ -266,7 +267,7 @@ def _unpacked(wheel: Wheel, files: Sequence[WheelFile], folder: Path) -> list[tu
     return entries
 
 
-def _result(record: Record, sent_bytes: int) -> Provisioned:
+def _result(record: Record, sent_bytes: int, *, already_there: bool = False) -> Provisioned:
     return Provisioned(
-        record.id, record.platform, record.runtimes, record.packages, record.bytes, sent_bytes, sent_bytes == 0
+        record.id, record.platform, record.runtimes, record.packages, record.bytes, sent_bytes, already_there
     )

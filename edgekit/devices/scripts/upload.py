@@ -73,10 +73,19 @@ STAGE = (
 cd -- "$1/tmp" && mkdir -- "$2" && cd -- "./$2" || exit 1
 shift 2
 for folder in "$@"; do mkdir -p -- "./$folder" || exit 1; done
-cat > plan
 """
 )
-"""$1 root, $2 nonce, $3... folders. Makes the folder of an upload; its plan comes by standard input."""
+"""$1 root, $2 nonce, $3... folders. Makes the folder of an upload."""
+
+DESCRIBE = (
+    HEAD
+    + r"""
+cd -- "$1/tmp/$2" && cat > described || exit 1
+if [ "$3" != - ]; then sed '1,/^list$/d' described > "./$3" || exit 1; fi
+sed '/^list$/,$d' described > plan.new && mv -f plan.new plan && rm -f described
+"""
+)
+"""$1 root, $2 nonce, $3 where the chunk list goes, or `-`. By standard input: the plan, `list`, and the chunk list."""
 
 UNPACK = (
     HEAD
@@ -94,10 +103,26 @@ ASSEMBLE = (
     + DIGEST
     + COPY
     + r"""
-nonce=$2; name=$3
+nonce=$2; name=$3; first=$4; followed=
 cd -- "$1" || exit 1
-shift 3
+shift 4
 size() { set -- $(wc -c < "$1"); echo "$1"; }
+inode() { set -- $(ls -i -- "$1"); echo "$1"; }
+if [ "$first" != - ]; then
+  pack=./tmp/$nonce/pack
+  : >> "$pack" && began=$(inode "$pack") || exit 1
+  followed=$({
+    while read -r word; do
+      cat <&3
+      case $word in
+        flush) { sync -- "$pack" || sync; } </dev/null >/dev/null 2>&1 3<&- & ;;
+        all) break ;;
+      esac
+    done
+  } 3< "$pack" 2>/dev/null | head -c "$first" | digest)
+  read -r word && [ "$word" = assemble ] || { echo "the upload ended early" >&2; exit 1; }
+  [ "$(inode "$pack")" = "$began" ] || followed=
+fi
 shorten() {
   [ "$(size "$1")" = "$2" ] && return
   dd if=/dev/null of="$1" bs=1 seek="$2" 2>/dev/null
@@ -124,11 +149,21 @@ sed '1,/^steps$/d' "tmp/$nonce/plan" | {
 echo "$name" > "tmp/$nonce/ready"
 cd -- "./tmp/$nonce" || exit 1
 for file in "$@"; do
-  if [ -f "./$file" ]; then digest < "./$file" || echo unreadable; else echo missing; fi
+  shift
+  if [ ! -f "./$file" ]; then echo missing
+  elif [ $# -eq 0 ] && [ -n "$followed" ]; then echo "$followed"
+  else digest < "./$file" || echo unreadable
+  fi
 done
 """
 )
-"""$1 root, $2 nonce, $3 final name, $4... files below root/tmp/nonce, in the order of its plan. Prints their `DIGESTS`.
+"""$1 root, $2 nonce, $3 final name, $4 bytes or `-`, $5... files below root/tmp/nonce, in the order of its plan.
+
+Prints their `DIGESTS`. With $4, the first so many bytes of the pack become the last of these files, and are hashed
+while they arrive: the script is started before the pack is sent, and told by standard input when there is more of it
+(`more`; `flush`, to begin writing it to the disk), when that was `all`, and then to `assemble`. Who reads is one `cat`
+after another at one open file, so none begins anew; if the pack was replaced by another file meanwhile, which
+adbd does, it is hashed again at the end. An input that ends early leaves everything as it is.
 
 The steps of the plan, a file: `BASE KEEP COPIES LEFT`, and so many lines of what `copy` takes. The first KEEP bytes of
 BASE become the file, or BASE is `-`; after it the pack is cut to LEFT bytes, unless that is `-`. All numbers come

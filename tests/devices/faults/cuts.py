@@ -25,12 +25,13 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import msgspec
 
 from edgekit.bench import bench
 from edgekit.deploy import deploy, rollback, status
-from edgekit.devices import connect
+from edgekit.devices import adb, assembling, connect, upload
 from edgekit.errors import ConnectionLostError, DeviceError, RemoteTimeoutError, UnreachableDeviceError
 from tests.artifacts import handmade
 
@@ -100,11 +101,20 @@ class Cutter:
         self._totals: dict[str, tuple[int, int]] = {}
 
     def cut(self, seed: int) -> Outcome:
-        """One cut.
+        """One cut. What is done differently with large files is done with small ones too, in every second one.
 
         Raises:
             AssertionError: the device is not as it must be after it.
         """
+        with ExitStack() as stack:
+            if seed % 2:
+                stack.enter_context(mock.patch.object(adb, "_SYNC_BYTES", 0))
+                stack.enter_context(mock.patch.object(assembling, "MIN_BYTES", 0))
+                stack.enter_context(mock.patch.object(assembling, "_MORE_BYTES", 50_000))
+                stack.enter_context(mock.patch.object(upload, "CUT_LATER_BYTES", 0))
+            return self._cut(seed)
+
+    def _cut(self, seed: int) -> Outcome:
         chosen = random.Random(seed)
         operation = chosen.choice(OPERATIONS)
         root = self._folder / f"root-{seed}"

@@ -18,7 +18,7 @@ from edgekit.bench import bench
 from edgekit.deploy import deploy, rollback, status
 from edgekit.devices import Target, connect
 from edgekit.devices import lock as lock_module
-from edgekit.devices.upload import Progress
+from edgekit.devices.progress import Progress
 from edgekit.errors import (
     ConnectionLostError,
     DeviceBusyError,

@@ -199,6 +199,6 @@ def test_a_program_of_another_processor(native: Program, local_target: Target, t
     other = tmp_path / "runner.elf"
     other.write_bytes(program)
     with connect(msgspec.structs.replace(local_target, runner="native")) as device:
-        device.runner = Runner("native", other, sha256_of(other))
+        device.runners[""] = Runner("native", other, sha256_of(other))
         with pytest.raises(RunnerError, match=r"ended before its first event with exit status 12[67].*[Ee]xec format"):
             run_request(device, {"do": "info", "runtimes": []}, idle_timeout_s=20)

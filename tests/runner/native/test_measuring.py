@@ -39,9 +39,8 @@ def test_a_run_says_which_runner_measured_it_and_is_not_compared_with_the_other_
     for kind in ("native", "python"):
         with connect(with_runner(target, kind)) as device, device.lock("test"):
             runs[kind] = bench(device, artifact, threads=1, blocks=1)
-            assert device.runner is not None
             assert runs[kind].context.runner == kind
-            assert runs[kind].context.runner_sha256 == device.runner.sha256
+            assert runs[kind].context.runner_sha256 == device.runners["litert"].sha256
     native, python = runs["native"].blocks[0], runs["python"].blocks[0]
     assert native.golden[0].exact
     assert native.samples.unpack().min() > 0
@@ -73,8 +72,7 @@ def test_what_it_cannot_do_is_refused_with_the_remedy(
             run_request(device, request_ | {"golden": varying}, idle_timeout_s=30)
         with pytest.raises(RunnerError, match=r"no runtime 'executorch'.*--runner python"):
             run_request(device, request_ | {"runtime": "executorch"}, idle_timeout_s=30)
-        assert device.runner is not None
-        device.runner.fields["libraries"] = {}
+        device.runners["litert"].fields["libraries"] = {}
         with pytest.raises(RuntimeMissingError, match="libLiteRt.so was found neither"):
             run_request(device, request_, idle_timeout_s=30)
 
