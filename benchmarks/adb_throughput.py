@@ -4,7 +4,8 @@
 
 A round sends the file in turn, and each round begins with another way:
 
-- edgekit: `Transport.put` on an open connection: up to 32 MiB through adb's sync service, more through the shell;
+- edgekit: `Transport.put` on an open connection: up to 32 MiB, and what takes less than a second, through adb's sync
+  service; more through the shell;
 - edgekit, connecting: the same with a new connection each time, which is what `adb push` does;
 - edgekit, shell: through the shell whatever the size is; what a resumed upload takes;
 - adb push.
@@ -54,7 +55,7 @@ def main() -> None:
         print(network.adb("version").stdout.splitlines()[1])
 
         def through_shell(put: Callable[[], None]) -> None:
-            with mock.patch.object(adb, "_SYNC_BYTES", -1):
+            with mock.patch.multiple(adb, _SYNC_BYTES=0, _SYNC_S=0, _PROBE_BYTES=1):
                 put()
 
         def connecting() -> None:

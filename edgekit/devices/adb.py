@@ -4,9 +4,10 @@ Commands are streams of the `shell,v2,raw` service: exit status, separate output
 between. It needs Android 7 or newer; whether a device has it is asked, not guessed. Closing the stream closes the
 command's stdin, at which `scripts.WATCH` ends it: no process stays on the device after a cut or a Ctrl-C.
 
-New files of up to 32 MiB go through the sync service, as by `adb push`. When that is cut, adbd removes the half file,
-so larger ones, and whatever is appended, go through the shell into `cat`: somewhat slower, and a cut upload goes on
-where it was (benchmarks/push_throughput.py).
+New files of up to 32 MiB go through the sync service, as by `adb push`. When that is cut, adbd removes the half file.
+So of larger ones a first part is sent that way; if the whole takes less than a second at its rate, it goes likewise.
+Else, and for whatever is appended, the rest goes through the shell into `cat`: that costs two more copies, which a link
+of that rate does not notice, and a cut upload goes on where it was (benchmarks/adb_throughput.py).
 
 No wait is unbounded: adb's own have no bounds at all, and a frozen adbd goes on being listed as `device` for hours.
 """
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["AdbTransport", "Attached", "attached"]
 
 _SYNC_BYTES = 32 << 20
+_SYNC_S = 1.0
+"""How much of an upload may be lost by a cut: a moment."""
+_PROBE_BYTES = 4 << 20
 _SYNC_PATH_BYTES = 1000
 """adbd takes 1024 for a path and a mode."""
 _DRAINED_S = 120
@@ -210,16 +214,49 @@ class AdbTransport(Transport):
         return AdbProcess(open_service(str(self._serial), service, DEAD_LINK_S))
 
     def _put(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
-        short = len(remote.encode("utf-8", "surrogateescape")) <= _SYNC_PATH_BYTES
-        if short and not append and source.total_bytes <= _SYNC_BYTES:
-            with open_service(str(self._serial), "sync:", DEAD_LINK_S) as sock:
-                try:
-                    send_file(sock, source, remote, on_bytes=on_bytes, drained_s=_DRAINED_S)
-                except SyncRefusedError as error:
-                    with suppress(DeviceError):
-                        self.run(["rm", "-f", "--", remote], timeout_s=DEAD_LINK_S, step="removing the partial file")
-                    raise self._cannot_write(remote, str(error)) from error
+        if append or len(remote.encode("utf-8", "surrogateescape")) > _SYNC_PATH_BYTES:
+            self._feed(source, remote, append=append, on_bytes=on_bytes)
+        elif source.total_bytes <= _SYNC_BYTES:
+            self._sync(source, remote, on_bytes)
+        else:
+            self._put_large(source, remote, on_bytes)
+
+    def _put_large(self, source: Source, remote: str, on_bytes: Callable[[int], None]) -> None:
+        """A first part tells whether a cut would cost more than a moment."""
+        probe = min(_PROBE_BYTES, source.total_bytes)
+        began = time.monotonic()
+        self._sync(source.part(0, probe), remote, on_bytes)
+        rate = probe / max(1e-6, time.monotonic() - began)
+        if source.total_bytes / rate > _SYNC_S:
+            try:
+                self._feed(source.part(probe), remote, append=True, on_bytes=on_bytes)
+            except DeviceStorageError:
+                self._remove(remote)
+                raise
             return
+        told = 0
+
+        def beyond_the_probe(count: int) -> None:
+            nonlocal told
+            told += count
+            if told > probe:
+                on_bytes(min(count, told - probe))
+
+        self._sync(source, remote, beyond_the_probe)
+
+    def _sync(self, source: Source, remote: str, on_bytes: Callable[[int], None]) -> None:
+        with open_service(str(self._serial), "sync:", DEAD_LINK_S) as sock:
+            try:
+                send_file(sock, source, remote, on_bytes=on_bytes, drained_s=_DRAINED_S)
+            except SyncRefusedError as error:
+                self._remove(remote)
+                raise self._cannot_write(remote, str(error)) from error
+
+    def _remove(self, remote: str) -> None:
+        with suppress(DeviceError):
+            self.run(["rm", "-f", "--", remote], timeout_s=DEAD_LINK_S, step="removing the partial file")
+
+    def _feed(self, source: Source, remote: str, *, append: bool, on_bytes: Callable[[int], None]) -> None:
         process = self._start(["sh", "-c", RECEIVE_MORE if append else RECEIVE, "edgekit", remote], feeds=True)
         try:
             process.send(source, on_bytes)

@@ -99,6 +99,7 @@ class LocalProcess(Process):
         with suppress(OSError), _pipe(self._popen.stdin) as pipe:
             for piece in stdin:
                 pipe.write(piece)
+                pipe.flush()
 
     def end(self) -> None:
         if self._popen.poll() is None:

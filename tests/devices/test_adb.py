@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -100,15 +101,18 @@ def test_a_phone_is_deployed_to_and_rolled_back(phone: Adbd, make_artifact: Call
 
 
 def test_a_phones_disk_is_full_or_read_only(
-    adb_network: AdbNetwork, make_artifact: Callable[..., Artifact], tmp_path: Path
+    adb_network: AdbNetwork, make_artifact: Callable[..., Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from adb_network import phone_root
+
+    monkeypatch.setattr(adb, "_PROBE_BYTES", 1 << 20)
 
     small = adb_network.adbd(15700 + len(adb_network.started), root=phone_root(), disk="3m")
     with connect(small.target("small", root="/data/local/tmp/edgekit")) as device:
         with pytest.raises(DeviceStorageError, match=r"it needs 9.0 MB, and 3.\d MB are free"):
             Store(device).push(make_artifact(payload=b"x" * 9_000_000))
-        for size in (9_000_000, adb._SYNC_BYTES + 1):  # both ways that a file can take
+        for size, sync_s in ((9_000_000, 1), (adb._SYNC_BYTES + 1, 1), (adb._SYNC_BYTES + 1, 0)):  # each way
+            monkeypatch.setattr(adb, "_SYNC_S", sync_s)
             (tmp_path / "file").write_bytes(b"x" * size)
             with pytest.raises(DeviceStorageError, match="has no space left while writing"):
                 device.transport.put(tmp_path / "file", device.path("file"), step="filling it")
@@ -242,9 +246,10 @@ def test_a_device_that_dies_in_the_middle_of_a_file(fake: Callable[..., Target],
 
 @pytest.mark.parametrize("megabytes", [24, 48])
 def test_an_adbd_killed_in_the_middle_of_a_push(
-    mortal: Adbd, root: Path, make_artifact: Callable[..., Artifact], megabytes: int
+    mortal: Adbd, root: Path, make_artifact: Callable[..., Artifact], megabytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By either way that a file can take: nothing is activated, and the next attempt works."""
+    monkeypatch.setattr(adb, "_SYNC_S", 0.01)  # a slow link
     target = mortal.target("mortal", root=str(root))
     old, new = make_artifact(payload=b"old"), make_artifact(payload=os.urandom(megabytes << 20))
     with connect(target) as device:
@@ -268,6 +273,30 @@ def test_an_adbd_killed_in_the_middle_of_a_push(
             assert again.resumed_bytes > 1_000_000
         assert Path(device.path("models/tiny/current")).resolve().name == new.id
         assert list(Path(device.path("tmp")).iterdir()) == []
+
+
+@pytest.mark.parametrize(("moment_s", "ways"), [(1e9, ["_sync", "_sync"]), (0, ["_sync", "_feed"])])
+def test_a_large_file_goes_as_adb_push_sends_it_if_it_takes_a_moment(
+    adbd: Adbd, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment_s: float, ways: list[str]
+) -> None:
+    """After a first part that tells; whole, and each byte counted once."""
+    monkeypatch.setattr(adb, "_SYNC_S", moment_s)
+    size = adb._SYNC_BYTES + 1_000_001
+    (tmp_path / "file").write_bytes(os.urandom(size))
+    told: list[int] = []
+    taken: list[str] = []
+    for name in ("_sync", "_feed"):
+        real = getattr(adb.AdbTransport, name)
+
+        def way(*arguments: Any, _name: str = name, _real: Any = real, **more: Any) -> None:
+            taken.append(_name)
+            _real(*arguments, **more)
+
+        monkeypatch.setattr(adb.AdbTransport, name, way)
+    with connect(adbd.target("board", root=str(root))) as device:
+        device.transport.put(tmp_path / "file", device.path("file"), on_bytes=told.append, step="sending")
+        assert filecmp.cmp(tmp_path / "file", device.path("file"), shallow=False)
+    assert (taken, sum(told)) == (ways, size)
 
 
 def test_an_adbd_killed_while_a_command_runs_ends_the_command(mortal: Adbd, root: Path) -> None:

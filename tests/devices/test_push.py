@@ -40,6 +40,8 @@ Make = "Callable[..., Artifact]"
 def _large_files_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large ones are hashed while they arrive; over ADB, small ones go by a protocol that removes what a cut leaves."""
     monkeypatch.setattr(adb, "_SYNC_BYTES", 0)
+    monkeypatch.setattr(adb, "_SYNC_S", 0)
+    monkeypatch.setattr(adb, "_PROBE_BYTES", 1000)
     monkeypatch.setattr(assembling, "MIN_BYTES", 1 << 16)
     monkeypatch.setattr(assembling, "_MORE_BYTES", 1 << 17)
     monkeypatch.setattr(assembling, "_FLUSH_BYTES", 1 << 20)
@@ -277,7 +279,7 @@ def test_what_was_left_and_changed_since_is_not_used(device: Device, make_artifa
     cut_after(device, artifact, 2_000_000)
     (pack,) = Path(device.path("tmp")).glob("*/pack")
     with pack.open("r+b") as file:
-        file.seek(1_000_000)
+        file.seek(100_000)
         file.write(b"changed")
     done = Store(device).push(artifact)
     assert done.resumed_bytes == 0

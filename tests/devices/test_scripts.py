@@ -179,9 +179,10 @@ def test_a_file_is_hashed_while_it_arrives(box: str, device: Device, meanwhile: 
     pack, there = Path(device.path("tmp/ab/pack")), Path(device.path("tmp/ab/new/file"))
 
     def words() -> Iterator[bytes]:
+        yield b"more\n"
         deadline = time.monotonic() + 20
         while not (pack if box == "busybox" else calls).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)  # it has not looked at the file yet
+            time.sleep(0.01)  # it has not opened the file yet
         for piece in (b"one", b"two", b"thr", b" and what is of other files"):
             with pack.open("ab") as file:
                 file.write(piece)

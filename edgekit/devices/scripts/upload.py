@@ -110,14 +110,15 @@ size() { set -- $(wc -c < "$1"); echo "$1"; }
 inode() { set -- $(ls -i -- "$1"); echo "$1"; }
 if [ "$first" != - ]; then
   pack=./tmp/$nonce/pack
-  : >> "$pack" && began=$(inode "$pack") || exit 1
+  read -r word && : >> "$pack" && began=$(inode "$pack") || { echo "the upload ended early" >&2; exit 1; }
   followed=$({
-    while read -r word; do
+    while :; do
       cat <&3
       case $word in
         flush) { sync -- "$pack" || sync; } </dev/null >/dev/null 2>&1 3<&- & ;;
         all) break ;;
       esac
+      read -r word || break
     done
   } 3< "$pack" 2>/dev/null | head -c "$first" | digest)
   read -r word && [ "$word" = assemble ] || { echo "the upload ended early" >&2; exit 1; }
@@ -162,8 +163,8 @@ done
 Prints their `DIGESTS`. With $4, the first so many bytes of the pack become the last of these files, and are hashed
 while they arrive: the script is started before the pack is sent, and told by standard input when there is more of it
 (`more`; `flush`, to begin writing it to the disk), when that was `all`, and then to `assemble`. Who reads is one `cat`
-after another at one open file, so none begins anew; if the pack was replaced by another file meanwhile, which
-adbd does, it is hashed again at the end. An input that ends early leaves everything as it is.
+after another at one open file, so none begins anew; if the pack was replaced by another file since the first word,
+which adbd may do, it is hashed again at the end. An input that ends early leaves everything as it is.
 
 The steps of the plan, a file: `BASE KEEP COPIES LEFT`, and so many lines of what `copy` takes. The first KEEP bytes of
 BASE become the file, or BASE is `-`; after it the pack is cut to LEFT bytes, unless that is `-`. All numbers come

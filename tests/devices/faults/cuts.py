@@ -108,9 +108,8 @@ class Cutter:
         """
         with ExitStack() as stack:
             if seed % 2:
-                stack.enter_context(mock.patch.object(adb, "_SYNC_BYTES", 0))
-                stack.enter_context(mock.patch.object(assembling, "MIN_BYTES", 0))
-                stack.enter_context(mock.patch.object(assembling, "_MORE_BYTES", 50_000))
+                stack.enter_context(mock.patch.multiple(adb, _SYNC_BYTES=0, _SYNC_S=0, _PROBE_BYTES=10_000))
+                stack.enter_context(mock.patch.multiple(assembling, MIN_BYTES=0, _MORE_BYTES=50_000))
                 stack.enter_context(mock.patch.object(upload, "CUT_LATER_BYTES", 0))
             return self._cut(seed)
 
