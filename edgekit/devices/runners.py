@@ -75,6 +75,8 @@ class Runner:
 def runner_for(device: Device, runtime: str = "") -> Runner:
     """The runner of a connected device for a runtime (`""`: for questions about the device), chosen once.
 
+    Of a runtime that nobody knows it is left to the runner to say so.
+
     Raises:
         RuntimeMissingError: neither runner finds the runtime there.
         RunnerError: the device has no Python, and there is no native runner for it.
@@ -92,7 +94,7 @@ def _choose(device: Device, runtime: str) -> Runner:
     platform = ask_platform(device)
     libraries: dict[str, list[str]] | None = None
     if device.target.runner == "auto" and platform.python is not None:
-        lacking = _lacking(device, runtime) if runtime else ()
+        lacking = _lacking(device, runtime) if runtime in plugins.names("runtime") else ()
         if not lacking:
             return Runner("python", *runner_zip())
         libraries = find_libraries(device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,13 +30,13 @@ def aarch64_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         yield board
 
 
-@pytest.fixture
-def aarch64_file(aarch64_board: Board, tmp_path: Path) -> Path:
-    """A target file that reaches it, with a root of its own."""
-    return aarch64_board.write_target(tmp_path / "arm.toml", "arm", root=f"/data/{tmp_path.name}")
+@pytest.fixture(scope="session")
+def aarch64_file(aarch64_board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target file that reaches it. Its store is one for all tests: under emulation each push takes a while."""
+    return aarch64_board.write_target(tmp_path_factory.mktemp("target") / "arm.toml", "arm", root="/data/store")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def aarch64_target(aarch64_file: Path) -> Target:
     """A target that reaches it."""
     return load_target(str(aarch64_file))
@@ -48,10 +50,19 @@ def aarch64_device(aarch64_target: Target) -> Iterator[Device]:
 
 
 @pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python with nothing but the standard library."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return str(folder / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with digits_cnn, really converted: by TFLite, and by TVM for the board and for this machine."""
+    """The folder with digits_cnn, really converted: by TFLite, ONNX, and TVM for the board and for this machine."""
     out = tmp_path_factory.mktemp("artifacts")
-    recipes = ["tflite:float32", "tflite:int8", "tvm:float32@aarch64-linux-gnu", "tvm:float32@x86_64-linux-gnu"]
+    recipes = ["tflite:float32", "tflite:int8", "tvm:float32@aarch64-linux-gnu", "tvm:float32@x86_64-linux-gnu",
+               "onnx:float32"]  # fmt: skip
     outcomes = convert(
         find_model(str(REPOSITORY / "models" / "digits_cnn")), [parse_recipe(r) for r in recipes], out=out
     )

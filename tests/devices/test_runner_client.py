@@ -81,7 +81,12 @@ def test_facts_and_runtimes(device: Device) -> None:
     assert seen[0] == "hello"
     assert seen[-1] == "done"
     assert [event["event"] for event in events] == seen
-    info = device_info(device)
+
+
+def test_device_info(local_target: Target) -> None:
+    """On one device: it imports every runtime there is here, which takes a while."""
+    with connect(local_target) as device:
+        info = device_info(device)
     assert info["python"]
     assert info["facts"]["values"]["cores"] >= 1
     assert set(info["runtimes"]["litert"]) in ({"package", "version"}, {"reason"})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +24,6 @@ pytestmark = pytest.mark.device
 
 NUMPY, PACKAGE = "numpy/__init__.py", "ai_edge_litert/__init__.py"
 LIBRARY = "ai_edge_litert/libLiteRt.so"
-
-
-@pytest.fixture(scope="session")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Python with nothing but the standard library."""
-    folder = tmp_path_factory.mktemp("python")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    return str(folder / "bin" / "python")
 
 
 def bring(device: Device, *names: str) -> None:

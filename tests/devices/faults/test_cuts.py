@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
-CUTS = int(os.environ.get("EDGEKIT_CUTS", "60"))
+CUTS = int(os.environ.get("EDGEKIT_CUTS", "42"))
 
 
 @pytest.fixture(scope="module")
