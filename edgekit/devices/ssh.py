@@ -47,6 +47,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 DEAD_LINK_S = 20
 KEEPALIVE_S = 5
+_NOTICED_S = 2
+"""How long paramiko's thread may take to see that the link is lost, once a write failed."""
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _FULL_KIB = 64
 
@@ -135,6 +137,8 @@ class SshTransport(Transport):
             try:
                 self._link.auth_publickey(self._user, key)
             except (OSError, EOFError, paramiko.SSHException) as error:  # a refusal is one of the last
+                if not isinstance(error, paramiko.SSHException):
+                    self._link.join(_NOTICED_S)  # we noticed a lost link when we sent; its thread has yet to
                 if self._link.is_active() and "EOF" not in str(error):
                     continue
                 if len(tried) == 1:  # paramiko calls a cut link a failed authentication, with or without "... saw EOF"

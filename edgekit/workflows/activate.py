@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekit.bench.verify import Verification
     from edgekit.deploy import Deployment
     from edgekit.devices import Device
-    from edgekit.devices.upload import Progress
+    from edgekit.devices.progress import Progress
 
 
 def deploy_proven(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgekit.deploy import Deployment
     from edgekit.deploy.on_device.trust import Release
     from edgekit.devices import Device
-    from edgekit.devices.upload import Progress
+    from edgekit.devices.progress import Progress
 
 
 def released(url: str, root_metadata: bytes, channel: str, model: str) -> tuple[Repository, Release]:

@@ -19,8 +19,8 @@ from edgekit.bench.measure import payload_request
 from edgekit.bench.run import Context, Facts
 from edgekit.bench.sense import sensible, whole, whole_runtime
 from edgekit.devices.fitting import check_fits
-from edgekit.devices.runner_client import install_remedy, run_request
-from edgekit.devices.runners import runner_for
+from edgekit.devices.runner_client import run_request
+from edgekit.devices.runners import install_remedy, runner_for
 from edgekit.devices.store import Store
 from edgekit.errors import RemoteTimeoutError, RuntimeMissingError
 from edgekit.files import digest_of
