@@ -55,6 +55,7 @@ until mkdir -- "$folder/switching" 2>/dev/null; do
   [ "$tries" -le 10 ] || { echo "another program is switching the links in $folder" >&2; exit 1; }
   sleep 1
 done
+trap 'exit 1' HUP INT TERM
 trap 'rmdir -- "$folder/switching" 2>/dev/null' EXIT
 printf '%s %s\n' "$current" "$previous" > "$folder/.switch" || exit 1
 flush "$folder/.switch"
@@ -69,8 +70,9 @@ rm -f -- "$folder/switch"
 )
 """$1 root, $2 model, $3 id that becomes current, $4 id that becomes previous, or "", $5 and $6 what the log says of it.
 
-The order, and what an interruption leaves, is told in edgekit/deploy/on_device/links.py, which does the same. A link is
-replaced by one rename (GNU, busybox and toybox `-T`, BSD `-h`); a system with neither sees no link for a moment.
+One that is ended with its link, by a signal, gives `switching` back; one that is killed outright holds others up for a
+minute. The order, and what an interruption leaves, is told in edgekit/deploy/on_device/links.py, which does the same. A
+link is replaced by one rename (GNU, busybox and toybox `-T`, BSD `-h`); with neither, no link is seen for a moment.
 """
 
 PLACE = (
