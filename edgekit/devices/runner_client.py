@@ -37,6 +37,7 @@ def run_request(
     total_timeout_s: float = TOTAL_TIMEOUT_S,
     on_event: Callable[[dict[str, Any]], None] | None = None,
     passing: frozenset[str] = frozenset(),
+    runtime: str = "",
 ) -> list[dict[str, Any]]:
     """Runs one request in a fresh process on the device and returns all its events, `hello` to `done`.
 
@@ -48,6 +49,7 @@ def run_request(
         on_event: told each event as it comes.
         passing: names of large events, which `on_event` alone gets: they are not among those returned, and how many
             bytes they may take together is not bounded here.
+        runtime: whose runner answers, if the request does not say it.
 
     Raises:
         RuntimeMissingError: the device has no runtime for the request.
@@ -55,7 +57,7 @@ def run_request(
         RemoteTimeoutError: it said nothing for too long, or nothing but signs of life; it was ended.
         ConnectionLostError: the link went down.
     """
-    runner = runner_for(device, request.get("runtime", ""))
+    runner = runner_for(device, runtime or request.get("runtime", ""))
     path = Store(device).put_file(runner.path, runner.sha256)
     argv = runner.command(device, path, json.dumps({"schema": SCHEMA, **request, **runner.fields}))
     step = f"running the runner ({request.get('do')})"

@@ -91,7 +91,8 @@ def with_doubling(device: Device, folder: Path) -> Device:
     """Gives a connected device the real runner, with this runtime packed into it."""
     module = folder / "doubling.py"
     module.write_text(RUNTIME)
-    device.runner = Runner("python", *runner_zip({"doubling": module}))
+    runner = Runner("python", *runner_zip({"doubling": module}))
+    device.runners |= {"": runner, "doubling": runner}
     return device
 
 

@@ -83,8 +83,8 @@ def who_answers(device: Device, asked: Asked) -> Answering:
     check_fits(device, asked.artifact)
     name = asked.artifact.manifest.runtime
     bound = device.target.bench.idle_timeout_s
-    events = run_request(device, {"do": "info", "runtimes": [name]}, idle_timeout_s=bound)
-    runner = runner_for(device)
+    events = run_request(device, {"do": "info", "runtimes": [name]}, idle_timeout_s=bound, runtime=name)
+    runner = runner_for(device, name)
     with sensible(device):
         by_name = {event["event"]: event for event in events}
         if "no-runtime" in by_name:
