@@ -16,10 +16,10 @@ from .directory import Claim, Identity, claim, load_identity, orphans, save_iden
 from .errors import InvalidReference, StateError
 from .outbox import Outbox
 from .reference import Reference
-from .sender import Sender
 
 if TYPE_CHECKING:
     from .opening import OpenWindow
+    from .sender import Sender
     from .settings import Settings
 
 LEAST_CHECKPOINT_S = 1.0
@@ -105,6 +105,8 @@ class Background:
         with self._lock:
             self._window.device = known.device
         if self._outbox is not None and known.collector:
+            from .sender import Sender  # a device that sends nothing imports nothing for it
+
             state = settings.state if self._claim is not None else None
             self._sender = Sender(self._outbox, known, settings, state)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -100,7 +99,7 @@ def orphans(state: str, own: Claim) -> list[str]:
                 continue
             try:
                 if os.path.getsize(journal):
-                    os.replace(journal, os.path.join(own.folder, "adopted-%s" % secrets.token_hex(8)))
+                    os.replace(journal, os.path.join(own.folder, "adopted-%s" % os.urandom(8).hex()))
                 else:
                     os.unlink(journal)
                 sync_folder(own.folder)

@@ -6,11 +6,11 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from .bootstrap import Bootstrap
 from .recorder import Observed, Recorder
 from .window import Window
 
 if TYPE_CHECKING:
+    from .bootstrap import Bootstrap
     from .reference import Reference
     from .settings import Settings
 
@@ -36,13 +36,19 @@ class OpenWindow:
         self.wake: Any = None
         """What to call when one begins, ends, or when a checkpoint is due; it must not wait."""
         self.recorder: Recorder | Bootstrap
+        self._bootstrap: Bootstrap | None = None
         self._previous: Observed | None = None
         self._begin_recording()
         self._clear()
 
     def _begin_recording(self) -> None:
         way = self.settings.way
-        self.recorder = Bootstrap(way) if self.reference is None else Recorder(self.reference, way)
+        if self.reference is None:
+            from .bootstrap import Bootstrap
+
+            self.recorder = self._bootstrap = Bootstrap(way)
+        else:
+            self.recorder, self._bootstrap = Recorder(self.reference, way), None
         self.straight = self.recorder.straight
         """The counter whose `tick` needs no lock; when it is true, `on_due` is to be called, with the lock."""
 
@@ -119,7 +125,7 @@ class OpenWindow:
         self._set_due(most)
         if inferences >= most:
             self.seal()
-        elif isinstance(self.recorder, Bootstrap):
+        elif self._bootstrap is not None:
             return
         elif not self.settings.background:
             if self.is_over():
@@ -137,7 +143,7 @@ class OpenWindow:
         return self.recorder.inferences
 
     def _take(self) -> Observed | None:
-        if isinstance(self.recorder, Bootstrap):
+        if not isinstance(self.recorder, Recorder):
             return None
         observed = self.recorder.take()
         self._so_far = observed if self._so_far is None else self._so_far.merge(observed)
@@ -155,9 +161,9 @@ class OpenWindow:
         """Ends it, if anything was observed: it goes to `sealed`, and the next call begins another one."""
         if not self._started:
             return
-        if isinstance(self.recorder, Bootstrap):
+        if self._bootstrap is not None:
             try:
-                made = self.recorder.finish(self.settings.model, self.device)
+                made = self._bootstrap.finish(self.settings.model, self.device)
             except Exception:
                 made = None
             if made is None:
@@ -169,7 +175,6 @@ class OpenWindow:
             self._begin_recording()
         else:
             observed = self._take()
-            self.recorder.take()
         if observed is not None:
             self.sealed.append(self._window(observed))
             self._previous = None if self.made is not None else observed  # it would be compared with itself

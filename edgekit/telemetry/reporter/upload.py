@@ -7,10 +7,8 @@ obeyed. What is known not to have arrived is released for merging; what may have
 
 from __future__ import annotations
 
-import base64
 import json
 import random
-import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +40,7 @@ class Answer(NamedTuple):
 
 def post(url: str, body: bytes, content_type: str, timeout_s: float = TIMEOUT_S) -> Answer:
     """One request. Redirects are not followed: a signed body goes to the collector that the device was given."""
+    import socket
     import urllib.error
     import urllib.request
 
@@ -85,6 +84,8 @@ def enrol(collector: str, token: str, device: str) -> Identity:
     Raises:
         ReporterError: it does not give one, or cannot be reached.
     """
+    import base64
+
     body = json.dumps({"token": token, "device": device} if device else {"token": token}).encode()
     answer = post(collector + "/v1/enroll", body, "application/json")
     if answer.status != 200:
