@@ -24,8 +24,13 @@ ABLE = [
     ("onnx", "weight-int8", 25.0),
     ("onnx", "int8", 6.0),  # calibrated at the nominal size; few tokens give wider ranges
     ("executorch", "float32", 100.0),
+    ("executorch", "float16", 40.0),
+    ("executorch", "dynamic-int8", 20.0),
     ("executorch", "int8", 6.0),
     ("coreml", "float32", 90.0),
+    ("coreml", "float16", 40.0),
+    ("coreml", "weight-int4", 6.0),  # of what stores weights otherwise, one of each kind: blocks, palettes
+    ("coreml", "palettized-6bit", 15.0),
     ("coreml", "int8", 6.0),
     ("torchscript", "float32", 100.0),
     ("torchscript", "float16", 45.0),
