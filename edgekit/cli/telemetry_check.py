@@ -55,9 +55,11 @@ def command(
 
     \b
     edgekit telemetry check reference.json new.csv        a table against a reference
+    edgekit telemetry check artifacts/M/tflite-int8 new.npz
     edgekit telemetry check --db telemetry.db --model M   what devices reported in the last 24 hours
 
-    REFERENCE is a reference.json, or the folder of an artifact that has one. Exit status: 0 quiet, 3 drift, 4 too
+    REFERENCE is a reference.json, or the folder of an artifact that has one: DATA is then an .npz of inputs, and of
+    outputs if you have them, as the source model takes and gives them. Exit status: 0 quiet, 3 drift, 4 too
     little was seen to say so.
     """
     if db is not None:
@@ -84,7 +86,8 @@ def command(
 def _of_table(path: Path, data: Path, given: dict[str, object]) -> DriftVerdict:
     from edgekit.errors import DataError
     from edgekit.telemetry.drift.check_data import check_data
-    from edgekit.telemetry.references.tables import read_table
+    from edgekit.telemetry.references.observing import has_tensors, observed
+    from edgekit.telemetry.references.tables import read_arrays, read_table
     from edgekit.telemetry.reporter.errors import InvalidReference
     from edgekit.telemetry.reporter.reference import Reference
 
@@ -99,8 +102,17 @@ def _of_table(path: Path, data: Path, given: dict[str, object]) -> DriftVerdict:
             f"{path} cannot be read: {error.strerror or error}.",
             remedy="Make it with `edgekit telemetry reference DATA --out FILE`.",
         ) from error
-    expected = {feature.name: feature.kind for feature in reference.features}
-    table = read_table(data, options_of(given), expected=expected)
+    if has_tensors(reference):
+        if data.suffix.lower() != ".npz":
+            raise DataError(
+                f"{path} watches tensors ({', '.join(tensor.name for tensor in reference.tensors)}), and {data} is a "
+                "table.",
+                remedy="Give an .npz file with arrays of these names, (n, …) each.",
+            )
+        table = observed(reference, read_arrays(data), str(data))
+    else:
+        expected = {feature.name: feature.kind for feature in reference.features}
+        table = read_table(data, options_of(given), expected=expected)
     for remark in table.remarks:
         output.log().print(f"[dim]{remark}[/]")
     return check_data(

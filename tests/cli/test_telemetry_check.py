@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgekit.cli import cli
+from edgekit.specs import TensorSpec
+from edgekit.telemetry.references.tensors import reference_of_model
 
 
 def _check(*arguments: object) -> Result:
@@ -82,6 +84,28 @@ def test_a_column_that_is_missing_is_a_finding(tmp_path: Path, reference: Path) 
     result = _check(reference, data)
     assert result.exit_code == 3
     assert "the data have no temperature" in result.output
+
+
+def test_an_artifacts_reference_judges_arrays_and_outputs_may_be_absent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    image, scores = TensorSpec("image", (1, 8, 8, 3)), TensorSpec("scores", (1, 4))
+    seen = rng.random((600, 1, 8, 8, 3)).astype("float32"), rng.normal(size=(600, 1, 4)).astype("float32")
+    made = reference_of_model("m", [(image, seen[0])], [(scores, seen[1])], {}, "a test's samples")
+    assert made is not None
+    (tmp_path / "reference.json").write_bytes(made.to_json())
+    data = tmp_path / "new.npz"
+    np.savez(data, image=rng.random((500, 8, 8, 3)).astype("float32"))
+    result = _check(tmp_path, data)
+    assert result.exit_code == 0, result.output
+    assert "not in the data, and so not judged: scores" in result.output
+    np.savez(data, image=0.5 * rng.random((500, 8, 8, 3)), scores=rng.normal(size=(500, 4)))
+    told = json.loads(_check(tmp_path, data, "--json").stdout)
+    assert {f["feature"] for f in told["features"] if f["outcome"] == "drift"} >= {"image.mean", "image.std"}
+    assert told["outputs_moved"] is False
+    np.savez(data, picture=np.zeros((500, 8, 8, 3)))
+    assert "the reference watches image, scores" in str(_check(tmp_path, data).exception)
+    table = _table(tmp_path / "t.csv", 1, 300)
+    assert "watches tensors (image, scores)" in str(_check(tmp_path, table).exception)
 
 
 def test_wrong_files_and_options_are_told(tmp_path: Path, reference: Path) -> None:

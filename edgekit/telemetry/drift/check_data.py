@@ -19,6 +19,7 @@ from edgekit.telemetry.drift.summing import by_severity, outcome_of, outputs_mov
 from edgekit.telemetry.drift.verdict import Broken, DriftVerdict, FeatureVerdict
 from edgekit.telemetry.references.columns import counts_of
 from edgekit.telemetry.reporter.distance import N_MIN, THETA
+from edgekit.telemetry.reporter.reference import INPUT
 
 if TYPE_CHECKING:
     from edgekit.telemetry.references.columns import Column
@@ -46,13 +47,13 @@ def check_data(
         rows: which rows; all without it.
 
     Returns:
-        The verdict. Features that the table does not have break the rule `schema`.
+        The verdict. Input features that the table does not have break the rule `schema`; outputs may be absent.
     """
     first, last, _ = (rows or slice(None)).indices(table.rows)
     last = max(first, last)
     columns = {column.name: column for column in table.columns}
     features = [feature for feature in reference.features if feature.name in columns]
-    absent = [f.name for f in reference.features if f.name not in columns and f.role != "inference"]
+    absent = [f.name for f in reference.features if f.name not in columns and f.role == INPUT]
     broken = []
     if absent:
         told = f"the data have no {', '.join(absent)}"

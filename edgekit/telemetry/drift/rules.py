@@ -62,14 +62,14 @@ def broken_rules(
     beyond = np.maximum(below, above) > np.maximum(np.where(layout.numbers, BEYOND, UNSEEN), allowed)
     odd = (infinite > 1) | (outside > OUT_OF_RANGE * found.n) | (lowest == highest) | beyond
     for f in np.flatnonzero(odd & (found.n >= n_min)):  # the few that need a closer look
-        feature, window, n = layout.features[f], windows[f], found.n[f]
+        feature, window, n, chance_of_it = layout.features[f], windows[f], float(found.n[f]), float(allowed[f])
         if layout.numbers[f]:
-            _plain(broken[f], window, n, allowed[f])
+            _plain(broken[f], window, n, chance_of_it)
             if judged[f]:
-                _beyond(broken[f], layout, found, window, int(f), max(BEYOND, allowed[f]))
+                _beyond(broken[f], layout, found, window, int(f), max(BEYOND, chance_of_it))
         elif judged[f]:
             share = window.cells[-1] / n
-            limit = max(UNSEEN, allowed[f]) + feature.cells[-1] / layout.n[f]
+            limit = max(UNSEEN, chance_of_it) + feature.cells[-1] / float(layout.n[f])
             if share > limit:
                 told = f"{share:.1%} of the values are categories that the reference does not have"
                 broken[f].append(Broken("unseen", share, limit, told))
@@ -113,7 +113,7 @@ def _plain(broken: list[Broken], window: FeatureCounts, n: float, allowed: float
 def _beyond(
     broken: list[Broken], layout: Layout, found: Distances, window: FeatureCounts, f: int, limit: float
 ) -> None:
-    n, feature = found.n[f], layout.features[f]
+    n, feature = float(found.n[f]), layout.features[f]
     if window.has_moments and window.min == window.max and feature.min != feature.max:
         told = f"all values are {window.min:.6g}"
         broken.append(Broken("constant", 1.0, 0.0, told))
@@ -121,7 +121,7 @@ def _beyond(
         return
     for cell, side, extreme in ((0, "below", window.min), (-1, "above", window.max)):
         share = window.cells[cell] / n
-        if share > limit + feature.cells[cell] / layout.n[f]:
+        if share > limit + feature.cells[cell] / float(layout.n[f]):
             seen = feature.min if cell == 0 else feature.max
             known = "" if seen is None or not math.isfinite(extreme) else f" (to {extreme:.6g}; it has {seen:.6g})"
             told = f"{share:.1%} of the values are {side} everything that the reference saw{known}"

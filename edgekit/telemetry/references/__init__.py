@@ -4,6 +4,7 @@
     columns       one column of values to one feature: cells, counts, moments, noise floors; and a column's counts
     calibration   the noise floors: how far quiet windows lie from their reference
     tensors       a model's inputs and outputs to features, by the very summaries that devices compute
+    observing   samples of tensors as columns, to be judged against a reference of tensors
 
 `convert` and `edgekit telemetry reference` meet here. The file that comes out is the reporter's
 (`edgekit.telemetry.reporter.reference`), as devices read it.

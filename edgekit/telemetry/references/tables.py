@@ -276,16 +276,26 @@ def _arrow_values(column: Any) -> Any:
     return [None if value is None else str(value) for value in column.to_pylist()]
 
 
-def _npz(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file.
+
+    Raises:
+        DataError: it is none, or holds Python objects.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.", remedy="Check the path.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            read = {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read as NPZ: {first_line(error)}.", remedy="Write it with numpy.savez, without objects."
         ) from error
+
+
+def _npz(path: Path) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    for name, array in read.items():
+    for name, array in read_arrays(path).items():
         if array.ndim == 0:
             raise DataError(f"The array {name!r} of {path} has no rows.", remedy="Give (n, …) arrays.")
         rows = array.reshape(len(array), -1)

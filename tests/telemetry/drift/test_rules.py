@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -35,6 +36,7 @@ def _with(share: float, value: float) -> np.ndarray:
 
 def _rules(verdict: FeatureVerdict) -> list[str]:
     assert (verdict.outcome == "drift") == bool(verdict.broken or verdict.distance > verdict.threshold)
+    msgspec.json.encode(verdict)  # nothing of NumPy's is left in it
     return [broken.rule for broken in verdict.broken]
 
 
