@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import msgspec
+import numpy as np
 import pytest
 
 from edgekit.artifact import Accuracy
@@ -22,7 +23,7 @@ from edgekit.bench.evaluation.judge import Interval
 from edgekit.bench.evaluation.result import Agreement, Data, OnDevice
 from edgekit.bench.profile import Operator, Profile
 from edgekit.bench.report import page, plots
-from edgekit.bench.report.figures import _around, _front
+from edgekit.bench.report.figures import WINDOWS, _around, _front, _windows
 from edgekit.bench.report.page import headline
 from edgekit.bench.report.theme import INK, SERIES, to_file
 from edgekit.bench.run import Facts, GivenUp, Run, write_run
@@ -270,3 +271,13 @@ def test_in_a_browser(browser: Any, tmp_path: Path, width: int, scheme: str) -> 
     tab.keyboard.press("Tab")
     assert trouble == []
     context.close()
+
+
+@pytest.mark.parametrize("n", [1, 5, 17, 1233, 3491])
+def test_windows_are_the_quantiles_of_equal_parts(n: int) -> None:
+    block = make_block(*np.random.default_rng(n).integers(1, 10**6, n).tolist())
+    parts = np.array_split(block.samples.unpack(), min(WINDOWS, max(1, n // 10)))
+    seconds, low, middle, high = _windows(block)
+    assert np.allclose(seconds, np.cumsum([part.sum() for part in parts]) / 1e9)
+    for q, found in ((0.1, low), (0.5, middle), (0.9, high)):
+        assert np.allclose(found, [np.quantile(part, q) for part in parts])
