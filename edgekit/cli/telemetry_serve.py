@@ -39,7 +39,7 @@ def command(
 ) -> None:  # fmt: skip
     """Run the collector: take in what devices report, until Ctrl-C or SIGTERM.
 
-    Devices send to --port; /health and /ready are there too. Metrics and the counts are on --admin-port.
+    Devices send to --port; /health and /ready are there too. The web page, metrics and the counts are on --admin-port.
     """
     import logging
 
@@ -48,6 +48,7 @@ def command(
     from edgekit.telemetry.collector.upkeep import Chores
     from edgekit.telemetry.collector.webhooks import Webhook, read_secret
     from edgekit.telemetry.drift.schedule import check_all
+    from edgekit.telemetry.page import page_of
 
     if urls and webhook_secret is None:
         raise click.UsageError("--webhook needs --webhook-secret.")
@@ -70,6 +71,6 @@ def command(
             output.print_json("telemetry serve", host=settings.host, port=port, admin_port=admin_port)
         else:
             click.echo(f"devices send to http://{settings.host}:{port}")
-            click.echo(f"metrics and counts on http://{settings.admin_host}:{admin_port}")
+            click.echo(f"the page, metrics and counts on http://{settings.admin_host}:{admin_port}")
 
-    serve(settings, chores, ready=ready)
+    serve(settings, chores, ready=ready, page_of=page_of)
