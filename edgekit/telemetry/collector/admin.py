@@ -117,13 +117,13 @@ class AdminApp:
     def _metrics(self) -> bytes:
         gauges = self._collector.gauges()
         try:
-            models = self._store.models()
+            pending, open_alerts, devices = self._store.sizes()
             gauges += [
-                ("edgekit_database_up", "Whether the database answers.", 1),
                 ("edgekit_database_bytes", "What it takes on disk.", self._store.database.size_bytes()),
-                ("edgekit_windows_pending", "Windows that wait for their reference.", sum(m.pending for m in models)),
-                ("edgekit_alerts_open", "Open alerts.", len(self._store.alerts(open_only=True))),
-                ("edgekit_devices", "Devices known.", len(self._store.devices(limit=1_000_000))),
+                ("edgekit_windows_pending", "Windows that wait for their reference.", pending),
+                ("edgekit_alerts_open", "Open alerts.", open_alerts),
+                ("edgekit_devices", "Devices known.", devices),
+                ("edgekit_database_up", "Whether the database answers.", 1),
             ]
         except StoreUnavailableError:
             gauges.append(("edgekit_database_up", "Whether the database answers.", 0))

@@ -178,24 +178,25 @@ class CollectorApp:
             parsed = envelope.parse(body)
         except WireError as error:
             return error_answer(400, str(error))
-        entry = await self._key(parsed.key_id)
+        entry, generation = await self._key(parsed.key_id)
         if entry is None or entry.revoked or entry.device != parsed.device or not parsed.verify(entry.key):
             return UNAUTHORISED
         if parsed.kind != kind:
             return error_answer(400, "an envelope of another kind is expected here")
-        return Upload(parsed, entry.cohort, received_ns, self._known_generation)
+        return Upload(parsed, entry.cohort, received_ns, generation)
 
-    async def _key(self, key_id: str) -> KeyEntry | None:
+    async def _key(self, key_id: str) -> tuple[KeyEntry | None, int]:
+        """The key, and the generation that was known before it was looked up."""
         if self._known_generation != self._ingest.generation or len(self._known) > KEYS_IN_MEMORY:
             self._known = {}
             self._known_generation = self._ingest.generation
-        entry = self._known.get(key_id)
+        known, generation = self._known, self._known_generation
+        entry = known.get(key_id)
         if entry is None:
-            known, generation = self._known, self._known_generation
             entry = await _in_thread(self._keys.find, key_id)
-            if entry is not None and generation == self._known_generation:
-                known[key_id] = entry
-        return entry
+            if entry is not None:
+                known[key_id] = entry  # of a dictionary that is dropped with its generation
+        return entry, generation
 
     async def _reference(self, receive: Receive) -> Answer:
         body = await http.read_body(receive, self._max_upload_bytes)

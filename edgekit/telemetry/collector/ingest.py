@@ -96,7 +96,7 @@ class Ingest:
             new = sorted(ids - known)
             documents = [cursor.rows("SELECT document FROM reference_files WHERE id = ?", (each,)) for each in new]
             streams = cursor.rows("SELECT stream, model, reference FROM streams")
-            cohorts = cursor.rows("SELECT DISTINCT stream, cohort FROM presence")
+            cohorts = cursor.rows("SELECT DISTINCT stream, cohort FROM rollups")
         for [(document,)] in documents:
             reference = Reference.from_json(document)
             self._layouts[StreamName(reference.model, reference.id)] = Layout.of(reference, LATENCY.size)

@@ -186,8 +186,9 @@ class Keys:
             (device, cohort or "", now),
         )
         if cohort is not None:
-            cursor.run("UPDATE devices SET cohort = ? WHERE device = ?", (cohort, device))
-            next_generation(cursor)
+            moved = "UPDATE devices SET cohort = ? WHERE device = ? AND cohort <> ?"
+            if cursor.run(moved, (cohort, device, cohort)):
+                next_generation(cursor)
         key_id = self._masters.new_id()
         cursor.run("INSERT INTO device_keys (key_id, device, created_s) VALUES (?, ?, ?)", (key_id, device, now))
         key = self._masters.derive(device, key_id)

@@ -188,6 +188,16 @@ class SqlStore:
             rows = cursor.rows(sql, (*([] if model is None else [model]), limit))
         return [AlertRow(row[0], _finding(row), *row[8:]) for row in rows]
 
+    def sizes(self) -> tuple[int, int, int]:
+        """(windows that wait for their reference, open alerts, devices known), at little cost."""
+        with self.database.read() as cursor:
+            [found] = cursor.rows(
+                "SELECT (SELECT COUNT(*) FROM windows WHERE state = 1), (SELECT COUNT(*) FROM alerts"
+                " WHERE state = 'open'), (SELECT COUNT(*) FROM devices)"
+            )
+        pending, open_alerts, devices = found
+        return pending, open_alerts, devices
+
     def close(self) -> None:
         """Ends this thread's connection."""
         self.database.close()
