@@ -158,7 +158,7 @@ def _print_profile(run: Run, found: Profile) -> None:
     most = max((operator.share for operator in top), default=0.0) or 1.0
     rows = [
         [operator.name, operator.type, f"{operator.calls:g}", output.duration(operator.total_ns),
-         f"{operator.share:.1%}", "█" * max(1, round(_WIDTH * operator.share / most))]
+         f"{operator.share:.1%}", "█" * round(_WIDTH * operator.share / most)]
         for operator in top
     ]  # fmt: skip
     if rest:
@@ -170,5 +170,5 @@ def _print_profile(run: Run, found: Profile) -> None:
     if found.accounted is not None:
         parts.append(f"operators add up to {found.accounted:.0%} of an inference")
     if found.overhead is not None:
-        parts.append(f"profiling makes it {found.overhead:+.0%} slower")
+        parts.append(f"with profiling it takes {found.overhead:+.0%} longer")
     output.console().print(Text("; ".join(parts), "dim"))

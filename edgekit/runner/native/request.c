@@ -117,6 +117,7 @@ void read_request(const JsonValue *root, Request *request) {
   } else if (strcmp(action, "sustain") == 0) {
     request->action = DO_SUSTAIN;
     read_artifact(root, request);
+    read_golden(root, request);
     request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
     request->duration_ns = need_integer(root, "duration_ns", 1, INT64_MAX);
     request->chunk_ns = need_integer(root, "chunk_ns", 1, INT64_MAX);
