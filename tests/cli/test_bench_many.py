@@ -47,7 +47,7 @@ def test_all_with_a_label_are_measured_and_who_is_away_is_4(
     told = many.document
     assert {one["target"]: (one["state"], one["status"]) for one in told["targets"]} == {
         "away": ("away", 4), "board": ("measured", 0), "here": ("measured", 0), "taken": ("away", 4),
-    }  # fmt: skip
+    }, many.err  # fmt: skip
     assert len(told["errors"]) == 2
     assert "away: away" in many.err  # told as it comes
     assert sorted(path.parent.name for path in out.rglob("*.json")) == ["board", "here"]

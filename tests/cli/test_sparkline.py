@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.bench.compare import compare
@@ -33,6 +33,7 @@ def test_a_long_trend_is_of_medians() -> None:
     assert trend([]) == ""
 
 
+@settings(deadline=None)  # a busy machine, and the first call imports
 @given(st.lists(st.floats(1, 1e12), max_size=300), st.integers(1, 40))
 def test_a_trend_is_as_wide_as_it_may_be(values: list[float], width: int) -> None:
     assert len(trend(values, width)) == min(width, len(values))
