@@ -63,6 +63,11 @@ class NumpyCounter(Counter):
         if row.dtype is not self._typed[0]:
             self._others.append(self._typed)  # another thread may still append to it: it is looked at once more
             self._typed = (row.dtype, [])
+        if row.shape == self._shape:
+            self._typed[1].append(row.tobytes())
+            if len(self._typed[1]) >= self._most:
+                self.settle()
+            return 1
         rows = row.reshape(-1, self._width)
         for start in range(0, len(rows), BATCH_ROWS):
             self._count_columns(rows[start : start + BATCH_ROWS])

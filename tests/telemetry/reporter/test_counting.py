@@ -55,7 +55,7 @@ def one_by_one(seen: list[float], made: Feature) -> FeatureCounts:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows, rows)
 def test_every_way_counts_what_one_by_one_does(way: str, first: list[list[float]], second: list[list[float]]) -> None:
     counter = counter_of(FEATURES, way=way)
