@@ -80,7 +80,7 @@ tolerance_option = click.option(
 
 runner_option = click.option(
     "--runner", type=click.Choice(["auto", "python", "native"]),
-    help="Which runner measures there: auto takes the native one where there is no Python.  [default: the target's]",
+    help="Which runner measures there: auto goes by what the device has for the runtime.  [default: the target's]",
 )  # fmt: skip
 
 

@@ -5,12 +5,14 @@
     source          the bytes of an upload: ranges of files on this machine
     transport       runs commands and moves bytes; `local` and `ssh` are its two implementations
     device          a connected target: its root folder and its lock
-    scripts         every line of shell that EdgeKit runs on a device
+    scripts         every line of shell that EdgeKit runs on a device, a module a purpose
     lock            one user at a time, even across cut links
     chunks          content-defined chunks; chunk_list: their lists, and what a device says it has
     plan            how files are put together there from what it has and what is sent
     sending         a source to a file there, compressed where that is faster
-    upload          survey, plan, send, assemble, verify, publish
+    assembling      files put together there, and hashed while they arrive
+    resuming        what cut uploads left, as far as it is right
+    upload          survey, plan, send, assemble, verify, publish; progress: what it tells
     store           files on the device: uploaded under a temporary name, verified there, renamed
     runner_zip      the runner as one file
     native_runner   its twin in C, built for a device's processor
