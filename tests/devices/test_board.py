@@ -238,8 +238,8 @@ def test_a_board_without_runtimes_is_provisioned_from_here(digits: Path, tmp_pat
     with Link() as link, Board(link, tmp_path / "bare", wheels=()) as bare:
         target = load_target(str(bare.write_target(tmp_path / "bare.toml", "bare")))
         for kind, alone, wheels in (
-            ("native", True, ["ai-edge-litert"]),
-            ("python", False, ["numpy", "ai-edge-lit"]),
+            ("native", True, {"ai_edge_litert"}),
+            ("python", False, {"ai_edge_litert", "numpy"}),
         ):
             with connect(target) as device:
                 with pytest.raises(RuntimeMissingError, match=r"(?s)'bare'.*nothing that runs litert.*numpy") as caught:
