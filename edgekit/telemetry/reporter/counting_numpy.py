@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 numpy: Any = sys.modules["numpy"]
 BATCH_ROWS = 4096
 """Rows of a large batch that are counted at a time, so that the copies stay small."""
+MOST_TYPES = 8
 _DOUBLE = numpy.dtype(numpy.float64)
 
 
@@ -61,6 +62,8 @@ class NumpyCounter(Counter):
         if row.shape != self._shape and (row.ndim != 2 or row.shape[1] != self._width):
             raise ValueError("values of shape %r for %d features" % (row.shape, self._width))
         if row.dtype is not self._typed[0]:
+            if len(self._others) >= MOST_TYPES:  # a program that alternates pays for it, in time and not in memory
+                self.settle()
             self._others.append(self._typed)  # another thread may still append to it: it is looked at once more
             self._typed = (row.dtype, [])
         if row.shape == self._shape:

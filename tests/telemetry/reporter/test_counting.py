@@ -156,6 +156,15 @@ def test_none_is_missing(way: str) -> None:
     assert [(counts.n, counts.missing) for counts in counter.take()] == [(1, 1), (1, 1), (2, 0)]
 
 
+def test_types_that_alternate_do_not_pile_up() -> None:
+    counter = counter_of(FEATURES, way="numpy")
+    for i in range(3000):
+        counter.add(np.ones(3, ("float32", "float64", "int64")[i % 3]))
+        assert len(counter._others) <= 9
+    assert counter.rows == 3000
+    assert [counts.n for counts in counter.take()] == [3000] * 3
+
+
 def test_categories() -> None:
     counter = CategoryCounter(Feature("c", "category", "input", "x", "value", categories=("a", 3)))
     for seen in ("a", 3, 3.0, np.int64(3), "3", "new", None, math.nan, ""):
