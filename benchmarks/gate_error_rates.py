@@ -201,7 +201,7 @@ def _gate(target: Target, a: Artifact, b: Artifact, slow_down: float, plan: Plan
 
     with connect(target) as device, device.lock("error rates"):
         if runner is not None:
-            device.runner = runner
+            device.runners["slowed"] = runner
         found = gate(device, a, b, plan=plan, threads=1, on_block=on_block)
     seconds, verdict = time.monotonic() - began, found.comparison.verdict
     interval = verdict.interval
