@@ -7,6 +7,7 @@ clock gives or a missing field is one error that names the device, never a trace
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,13 +42,18 @@ def sensible(device: Device) -> Iterator[None]:
         ) from error
 
 
+_LOOKING = threading.Lock()
+"""msgspec 0.22 crashes when two threads look at a type for the first time at once, as `bench --on label=...` may."""
+
+
 def whole(value: Value) -> Value:
     """The same value, with the types that its fields are declared with.
 
     Raises:
         msgspec.MsgspecError, OverflowError, ...: it has others; use it in `sensible`.
     """
-    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
+    with _LOOKING:
+        return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
 
 
 def whole_runtime(event: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class Owner(msgspec.Struct, frozen=True):
     schema: int = 1
 
 
+_OWNER = msgspec.json.Decoder(Owner)
+"""Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once."""
+
+
 class Holder(msgspec.Struct, frozen=True):
     """Who is in the way. `owner` is None where the lock's file says nothing sensible."""
 
@@ -191,7 +195,7 @@ def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -
         expires, now = times.split()
         expires_in = max(0, int(expires) - int(now))
     try:
-        return Holder(msgspec.json.decode(text, type=Owner), expires_in)
+        return Holder(_OWNER.decode(text), expires_in)
     except msgspec.MsgspecError:
         return Holder(None, expires_in)
 
