@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -29,6 +30,7 @@ class CollectorProcess:
         self.log = key_file.with_name(f"serve-{time.monotonic_ns()}.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log)
+        atexit.register(self.process.kill)  # a test that fails leaves none behind; one that has ended does not mind
         document = self._first_document()
         self.port, self.admin_port = document["port"], document["admin_port"]
         self._wait_for_health()
