@@ -1,6 +1,7 @@
 # Two commands from nothing but Python, pip and Debian's packages:
 #   make demo   the main job: two real models converted, proven, pushed to a device over SSH, measured and reported
 #   make test   the tests
+# And a second demo, of what comes after: make demo-telemetry, from what a device sees to the verdict and the page.
 # Each makes its own virtual environment once and installs only what it needs; a second call starts in seconds.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PINS   := pyproject.toml constraints.txt
 CREPE  := models/crepe_tiny/.package
 
-.PHONY: demo test lint types floors format clean help
+.PHONY: demo demo-telemetry test lint types floors format clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +39,14 @@ $(CREPE)/.done: | $(BIN)/python
 
 demo: $(VENV)/.demo $(CREPE)/.done
 	@$(BIN)/python -m edgekit.workflows.demo
+
+$(VENV)/.collector: $(VENV)/.demo
+	@echo "── installing the collector of telemetry"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[tflite,models,collector]'
+	@touch $@
+
+demo-telemetry: $(VENV)/.collector
+	@$(BIN)/python -m edgekit.workflows.demo_telemetry
 
 test: $(VENV)/.test $(CREPE)/.done
 	@$(BIN)/python -m pytest $(PYTEST)

@@ -23,7 +23,7 @@ from edgekit.errors import StorageError
 PACKAGE = "edgekit_reporter"
 _FOLDER = Path(__file__).parent / "reporter"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MAIN = f"import sys\n\nfrom {PACKAGE}.__main__ import main\n\nsys.exit(main())\n"
+MAIN = f"import sys\n\nfrom {PACKAGE}.__main__ import main\n\nsys.exit(main())\n"
 
 
 def files() -> dict[str, bytes]:
@@ -62,7 +62,7 @@ def zipapp(path: Path) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    content = {"__main__.py": _MAIN.encode(), **{name: data for name, data in files().items() if name.endswith(".py")}}
+    content = {"__main__.py": MAIN.encode(), **{name: data for name, data in files().items() if name.endswith(".py")}}
     written = _write(path, b"#!/usr/bin/env python3\n" + _zip(content))
     written.chmod(0o755)
     return written
