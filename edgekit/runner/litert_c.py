@@ -4,7 +4,7 @@ It is the library of the ai-edge-litert package that also has the interpreter, a
 is another interface to it ("compiled model"), so what is timed here may differ a little from the interpreter.
 Its clock ticks in microseconds: an operator that takes less counts as nothing, most of the time.
 
-Written for 2.2 and 2.3, like the native runner (native/runtime_litert.c), whose declarations these are.
+Written for 2.2 and 2.3, like the native runner, whose declarations these are (runtime_litert.c).
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ void energy_open(void) {
 }
 
 static void sleep_ns(int64_t ns) {
-  struct timespec time = {ns / second, ns % second};
+  struct timespec time = {(time_t)(ns / second), (long)(ns % second)}; /* both have 32 bits on armv7 */
   nanosleep(&time, NULL);
 }
 

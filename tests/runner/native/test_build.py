@@ -88,7 +88,7 @@ def test_a_device_s_triple(platform: Platform, triple: str | None) -> None:
 def test_a_device_with_python_gets_the_python_runner_without_the_native_one_s_sources(local_target: Target) -> None:
     with connect(local_target) as device:
         assert runners.runner_for(device).kind == "python"
-        assert b"runtime_litert.c" not in runners.runner_for(device).path.read_bytes()
+        assert b"native/runtime_litert.c" not in runners.runner_for(device).path.read_bytes()
     assert len(sources()) > 20
 
 
