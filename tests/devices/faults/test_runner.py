@@ -206,7 +206,7 @@ def test_control_sequences_are_shown_and_not_obeyed(
 def test_a_benchs_table_survives_what_the_device_calls_itself(
     local_target: Target, tiny_artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edgekit.cli.bench import _print
+    from edgekit.cli.bench import print_runs
 
     events = changed("runtime", package="[/dim][blink]p")
     for one in events:
@@ -214,7 +214,7 @@ def test_a_benchs_table_survives_what_the_device_calls_itself(
             one["values"] = {"cpu_model": "[/red]\x1b[2J", "cores": "[/]", "os": "[link=file:///etc/passwd]x"}
     target = msgspec.structs.replace(local_target, python=str(stub_runner(tmp_path, events)), runner="python")
     run = measure(target, tiny_artifact)
-    _print("here", [(tiny_artifact, run, tmp_path / "x.json")])
+    print_runs("here", [(tiny_artifact, run, tmp_path / "x.json")])
     shown = capsys.readouterr().out
     assert "[/red]\\x1b[2J" in shown
     assert "\x1b" not in shown
