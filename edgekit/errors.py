@@ -51,7 +51,7 @@ class MissingPackageError(EdgeKitError):
 
 
 class PluginError(EdgeKitError):
-    """An unknown, duplicate or broken format, source, runtime or transport."""
+    """An unknown, duplicate or broken format, source, runtime, transport or kind of bundle."""
 
 
 class ModelError(EdgeKitError):
@@ -100,6 +100,10 @@ class StorageError(EdgeKitError):
 
 class ReleaseError(EdgeKitError):
     """A release repository, a key or a signature is not what it should be."""
+
+
+class BundleError(EdgeKitError):
+    """A bundle cannot hold these artifacts, or something is where it should be written."""
 
 
 class RolloutError(EdgeKitError):

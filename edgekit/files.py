@@ -140,11 +140,11 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def publishing_folder(path: Path) -> Iterator[Path]:
+def publishing_folder(path: Path, *, mode: int = 0o444, in_the_way: Exception | None = None) -> Iterator[Path]:
     """A new folder to fill; at the end of the block it appears at `path`, complete and on disk, or not at all.
 
-    Its files become read-only. If `path` exists by then, the new folder is dropped: a folder named by its content
-    has the same content.
+    Its files get `mode`: read-only. If `path` exists by then, the new folder is dropped: a folder named by its content
+    has the same content. For one that is not, `in_the_way` is what to raise then.
 
     Raises:
         StorageError: disk full, read-only, no permission.
@@ -160,15 +160,17 @@ def publishing_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     with file.open("rb") as opened:
                         os.fsync(opened.fileno())
-                    file.chmod(0o444)
+                    file.chmod(mode)
                 else:
                     _sync_folder(file)
             _sync_folder(temporary)
             try:
                 temporary.rename(path)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise
+                if in_the_way is not None:
+                    raise in_the_way from error
             _sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""Formats, sources, runtimes and transports, found through entry points: one module and one line of metadata each.
+"""Formats, sources, runtimes, transports and kinds of bundles, found through entry points.
 
-A name that two packages register is an error, never a matter of import order.
+Each is one module and one line of metadata. A name that two packages register is an error, never a matter of import
+order.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ GROUPS = {
     "source": "edgekit.sources",
     "runtime": "edgekit.runtimes",
     "transport": "edgekit.transports",
+    "bundle": "edgekit.bundles",
 }
 
 
@@ -39,7 +41,7 @@ def _registered(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> list[str]:
-    """All registered names of a kind ("format", "source", "runtime", "transport"), sorted."""
+    """All registered names of a kind ("format", "source", "runtime", "transport", "bundle"), sorted."""
     return sorted(_registered(kind))
 
 

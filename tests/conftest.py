@@ -130,6 +130,22 @@ def small_disk(root: Path) -> Iterator[Path]:
         yield root
 
 
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with digits_cnn as tflite-float32 and tflite-int8, really converted."""
+    from edgekit.convert import convert, find_model
+    from edgekit.recipe import parse_recipe
+
+    out = tmp_path_factory.mktemp("artifacts")
+    outcomes = convert(
+        find_model(str(Path(__file__).parents[1] / "models" / "digits_cnn")),
+        [parse_recipe("tflite:float32"), parse_recipe("tflite:int8")],
+        out=out,
+    )
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    return out / "digits_cnn"
+
+
 @pytest.fixture
 def make_artifact(tmp_path: Path) -> Callable[..., Artifact]:
     """Makes valid artifacts: `make_artifact(model="tiny", payload=b"...")`. Their payload is no model."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "rollback": "Make the last good artifact of a model current again.",
     "rollout": "Bring an artifact to many devices in stages, and take it back if it fails there.",
     "release": "Release artifacts signed, to channels that devices follow.",
+    "bundle": "Make of artifacts a folder to drop into an application.",
     "bench": "Measure artifacts on a target.",
     "evaluate": "Run a model's evaluation data on a target: its metric there, beside the one here.",
     "compare": "Compare stored runs: files, folders, or git revisions.",

@@ -15,12 +15,13 @@ import base64
 import hashlib
 import io
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
-from edgekit import __version__
 from edgekit.errors import StorageError
 
 PACKAGE = "edgekit_reporter"
+VERSION = version("edgekit")
 _FOLDER = Path(__file__).parent / "reporter"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 MAIN = f"import sys\n\nfrom {PACKAGE}.__main__ import main\n\nsys.exit(main())\n"
@@ -38,12 +39,12 @@ def wheel(folder: Path) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    info = f"{PACKAGE}-{__version__}.dist-info"
+    info = f"{PACKAGE}-{VERSION}.dist-info"
     content = files()
     content[f"{info}/METADATA"] = (
         "Metadata-Version: 2.1\n"
         "Name: edgekit-reporter\n"
-        f"Version: {__version__}\n"
+        f"Version: {VERSION}\n"
         "Summary: Counts what a model sees and answers on its device, and reports it. Standard library only.\n"
         "License: Apache-2.0\n"
         "Requires-Python: >=3.8\n"
@@ -53,7 +54,7 @@ def wheel(folder: Path) -> Path:
     record = f"{info}/RECORD"
     rows = [f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in content.items()]
     content[record] = ("".join(rows) + f"{record},,\n").encode()
-    return _write(folder / f"{PACKAGE}-{__version__}-py3-none-any.whl", _zip(content))
+    return _write(folder / f"{PACKAGE}-{VERSION}-py3-none-any.whl", _zip(content))
 
 
 def zipapp(path: Path) -> Path:
@@ -62,10 +63,15 @@ def zipapp(path: Path) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    content = {"__main__.py": MAIN.encode(), **{name: data for name, data in files().items() if name.endswith(".py")}}
-    written = _write(path, b"#!/usr/bin/env python3\n" + _zip(content))
+    written = _write(path, zipapp_bytes())
     written.chmod(0o755)
     return written
+
+
+def zipapp_bytes() -> bytes:
+    """What `zipapp` writes."""
+    content = {"__main__.py": MAIN.encode(), **{name: data for name, data in files().items() if name.endswith(".py")}}
+    return b"#!/usr/bin/env python3\n" + _zip(content)
 
 
 def _digest(data: bytes) -> str:

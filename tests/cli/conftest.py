@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 
 from edgekit.artifact import MANIFEST
-from edgekit.convert import convert, find_model
 from edgekit.files import sha256_of
-from edgekit.recipe import parse_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,19 +56,6 @@ def edgekit() -> Callable[..., Answer]:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with digits_cnn as tflite-float32 and tflite-int8, really converted."""
-    out = tmp_path_factory.mktemp("artifacts")
-    outcomes = convert(
-        find_model(str(REPOSITORY / "models" / "digits_cnn")),
-        [parse_recipe("tflite:float32"), parse_recipe("tflite:int8")],
-        out=out,
-    )
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    return out / "digits_cnn"
 
 
 @pytest.fixture
