@@ -1,0 +1,239 @@
+/**
+ * A model of EdgeKit in LiteRT.js: real values in and out by name, checked before use.
+ *
+ * `load` refuses a runtime of another version and a payload that is not the one that was proven. Tensors cross by the
+ * bindings of the wasm module, since LiteRT.js's own `Tensor` knows float32, int32 and uint8 only, and refuses to open
+ * a model with int8 inputs. That is why the version is held so narrowly. Kernels run on the CPU (XNNPACK).
+ */
+import { getGlobalLiteRtPromise, loadLiteRt } from "@litertjs/core";
+/** Everything that this module throws on purpose: what happened, where, and what to do. */
+export class ModelError extends Error {
+    problem;
+    constructor(problem, what, remedy) {
+        super(`${what} ${remedy}`);
+        this.problem = problem;
+        this.name = "ModelError";
+    }
+}
+/** @internal */
+export const ARRAYS = {
+    float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array,
+    int32: Int32Array, int64: BigInt64Array, bool: Uint8Array,
+};
+const LIMITS = {
+    int8: [-128, 127], uint8: [0, 255], int16: [-32768, 32767], int32: [-2147483648, 2147483647],
+};
+/** Loads, checks and compiles a model. Several models share one runtime. */
+export async function load(spec, beside, options = {}) {
+    const runtime = runtimeFolder(spec, options.runtime);
+    await checkVersion(spec, runtime);
+    const payload = await fetchPayload(spec, new URL(options.payload ?? beside, document.baseURI));
+    let liteRt;
+    try {
+        liteRt = await (getGlobalLiteRtPromise() ?? loadLiteRt(new URL("wasm/", runtime).href));
+    }
+    catch (error) {
+        throw new ModelError("runtime", `${spec.runtime.name} at ${runtime.href} does not start: ${text(error)}.`, "Serve the package's wasm folder whole, .wasm files as application/wasm.");
+    }
+    return Model.compile(spec, liteRt, payload);
+}
+function runtimeFolder(spec, given) {
+    try {
+        if (given === undefined) {
+            return new URL("../", import.meta.resolve(spec.runtime.name));
+        }
+        return new URL(`${given}`.replace(/\/*$/, "/"), document.baseURI);
+    }
+    catch (error) {
+        throw new ModelError("runtime", `Where ${spec.runtime.name} is served is not known: ${text(error)}.`, "Give its folder as `runtime`, or an import map.");
+    }
+}
+async function checkVersion(spec, runtime) {
+    const { name, version } = spec.runtime;
+    const where = new URL("package.json", runtime);
+    let found;
+    try {
+        found = JSON.parse(new TextDecoder().decode(await fetchBytes(where)));
+    }
+    catch (error) {
+        if (error instanceof ModelError) {
+            throw error;
+        }
+        throw new ModelError("runtime", `${where.href} is no package.json: ${text(error)}.`, `Serve the folder of ${name} as npm installs it.`);
+    }
+    const has = `${found.version}`.match(/^(\d+)\.(\d+)\.(\d+)$/)?.slice(1).map(Number);
+    const wants = version.split(".").map(Number);
+    if (found.name !== name || !has || has[0] !== wants[0] || has[1] !== wants[1] || has[2] < wants[2]) {
+        throw new ModelError("version", `${runtime.href} serves ${found.name} ${found.version}, but ${spec.model} was ` +
+            `bundled for ${name} ~${version}.`, `Install ${name}@~${version}, or bundle the artifact again.`);
+    }
+}
+async function fetchPayload(spec, where) {
+    if (globalThis.crypto?.subtle === undefined) {
+        throw new ModelError("runtime", `${where.href} cannot be checked: this page has no crypto.subtle.`, "Serve the page by HTTPS, or from localhost.");
+    }
+    const bytes = await fetchBytes(where);
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (bytes.byteLength !== spec.payload.bytes || sha256 !== spec.payload.sha256) {
+        throw new ModelError("damaged", `${where.href} is not the payload of ${spec.model}: it has ${bytes.byteLength} ` +
+            `bytes with the sha256 ${sha256}, not ${spec.payload.bytes} with ${spec.payload.sha256}.`, "Copy it again from the bundle, and empty caches between.");
+    }
+    return bytes;
+}
+async function fetchBytes(where) {
+    let why;
+    try {
+        const response = await fetch(where);
+        if (response.ok) {
+            return new Uint8Array(await response.arrayBuffer());
+        }
+        why = `HTTP ${response.status}`;
+    }
+    catch (error) {
+        why = text(error);
+    }
+    throw new ModelError("unreachable", `${where.href} cannot be fetched: ${why}.`, "See that the server has it.");
+}
+/** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
+export class Model {
+    spec;
+    liteRt;
+    address;
+    loaded;
+    compiled;
+    order;
+    closed = false;
+    constructor(spec, liteRt, address, loaded, compiled, order) {
+        this.spec = spec;
+        this.liteRt = liteRt;
+        this.address = address;
+        this.loaded = loaded;
+        this.compiled = compiled;
+        this.order = order;
+    }
+    /** @internal */
+    static async compile(spec, liteRt, payload) {
+        const wasm = liteRt.liteRtWasm;
+        const environment = liteRt.getDefaultEnvironment();
+        const address = wasm._malloc(payload.byteLength);
+        wasm.HEAPU8.set(payload, address);
+        try {
+            const loaded = wasm.loadModel(environment.liteRtEnvironment, address, payload.byteLength);
+            const options = {
+                environment, accelerator: "wasm", cpuOptions: { numThreads: wasm.getThreadCount() },
+                gpuOptions: {}, webNNOptions: {},
+            };
+            const compiled = await wasm.compileModel(environment.liteRtEnvironment, loaded, options);
+            const signature = loaded.getSignature(0);
+            const order = {
+                inputs: inOrder(spec, spec.inputs, signature.inputNames()),
+                outputs: inOrder(spec, spec.outputs, signature.outputNames()),
+            };
+            signature.delete();
+            return new Model(spec, liteRt, address, loaded, compiled, order);
+        }
+        catch (error) {
+            wasm._free(address);
+            if (error instanceof ModelError) {
+                throw error;
+            }
+            throw new ModelError("mismatch", `LiteRT.js does not compile ${spec.model}: ${text(error)}.`, "Convert it with operators that this runtime has.");
+        }
+    }
+    /** Runs the model once: real values in, real values out, each flat and in the order of its tensor's shape. */
+    async run(inputs) {
+        if (this.closed) {
+            throw new ModelError("closed", `${this.spec.model} was closed.`, "Load it again.");
+        }
+        const wasm = this.liteRt.liteRtWasm;
+        const environment = this.liteRt.getDefaultEnvironment().liteRtEnvironment;
+        const given = inputs;
+        const stored = this.order.inputs.map((tensor) => toStored(tensor, given[tensor.name]));
+        const buffers = [];
+        try {
+            stored.forEach((values, i) => {
+                const type = this.loaded.getInputTensorType(0, i);
+                const buffer = wasm.LiteRtTensorBuffer.createManaged(environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, values.byteLength);
+                type.delete();
+                buffers.push(buffer);
+                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
+                wasm.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
+                buffer.unlock();
+            });
+            const answers = await this.compiled.run(0, buffers);
+            buffers.push(...answers);
+            const outputs = {};
+            answers.forEach((buffer, i) => {
+                const tensor = this.order.outputs[i];
+                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
+                const bytes = wasm.HEAPU8.slice(address, address + buffer.packedSize());
+                buffer.unlock();
+                outputs[tensor.name] = toReal(tensor, new ARRAYS[tensor.dtype](bytes.buffer));
+            });
+            return outputs;
+        }
+        finally {
+            buffers.forEach((buffer) => buffer.delete());
+        }
+    }
+    /** Gives the memory back. */
+    close() {
+        if (!this.closed) {
+            this.closed = true;
+            this.compiled.delete();
+            this.loaded.delete();
+            this.liteRt.liteRtWasm._free(this.address);
+        }
+    }
+}
+function inOrder(spec, tensors, names) {
+    const found = Array.from({ length: names.size() }, (_, i) => names.get(i));
+    names.delete();
+    const ordered = found.map((name) => tensors.find((tensor) => tensor.binding === name));
+    if (ordered.length !== tensors.length || !ordered.every((tensor) => tensor !== undefined)) {
+        throw new ModelError("mismatch", `The payload of ${spec.model} names its tensors ${found.join(", ")}, the manifest ` +
+            `${tensors.map((tensor) => tensor.binding).join(", ")}.`, "Bundle the artifact again.");
+    }
+    return ordered;
+}
+/** What the payload takes: checked, and quantized where it is. @internal */
+export function toStored(tensor, values) {
+    const size = tensor.shape.reduce((product, axis) => product * axis, 1);
+    const takes = tensor.quantization === null ? ARRAYS[tensor.dtype] : Float32Array;
+    if (!(values instanceof takes) || values.length !== size) {
+        const got = values === undefined ? "nothing" : `${values.constructor?.name} of ${values.length}`;
+        throw new ModelError("input", `Input ${tensor.name} got ${got}.`, `Give a ${takes.name} of ${size} elements, in the order of [${tensor.shape.join(", ")}].`);
+    }
+    if (tensor.quantization === null) {
+        return values;
+    }
+    const { zeroPoint } = tensor.quantization;
+    const scale = Math.fround(tensor.quantization.scale);
+    const [least, most] = LIMITS[tensor.dtype];
+    const stored = new ARRAYS[tensor.dtype](size);
+    for (let i = 0; i < size; i++) {
+        const ratio = Math.fround(Number(values[i]) / scale);
+        if (Number.isNaN(ratio)) {
+            throw new ModelError("input", `Input ${tensor.name} is not a number at ${i}.`, "Give finite values.");
+        }
+        stored[i] = Math.min(most, Math.max(least, halfToEven(ratio) + zeroPoint));
+    }
+    return stored;
+}
+/** As the proof on the host rounds (NumPy's rint), so that both store the same integers. */
+function halfToEven(value) {
+    const rounded = Math.round(value);
+    return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+function toReal(tensor, stored) {
+    if (tensor.quantization === null) {
+        return stored;
+    }
+    const { zeroPoint } = tensor.quantization;
+    const scale = Math.fround(tensor.quantization.scale);
+    return Float32Array.from(stored, (value) => (value - zeroPoint) * scale);
+}
+function text(error) {
+    return error instanceof Error ? error.message : error instanceof Event ? `a script's ${error.type}` : String(error);
+}

@@ -1,0 +1,150 @@
+"""The generated half of a web bundle: one module a model, with its types, from the manifest alone.
+
+It is written three times: as TypeScript, and as what the TypeScript compiler makes of that (JavaScript and
+declarations), so that a page without a build step has the same module. A test holds the three together. All that needs
+thinking is in `templates/web/litert.ts`; what is generated are names, types and numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgekit.bundle.names import comment
+from edgekit.errors import BundleError
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.specs import TensorSpec
+
+LITERT = "@litertjs/core"
+LITERT_VERSION = "2.5.3"
+"""What it was tested with. Later patches are taken, other minor versions are not: tensors cross by its internals."""
+
+ARRAYS = {
+    "float32": "Float32Array", "float64": "Float64Array", "int8": "Int8Array", "uint8": "Uint8Array",
+    "int16": "Int16Array", "int32": "Int32Array", "int64": "BigInt64Array", "bool": "Uint8Array",
+}  # fmt: skip
+
+
+def refuse_unsuitable(artifact: Artifact) -> None:
+    """Says at once what would fail in the browser.
+
+    Raises:
+        BundleError: an input or output that has no typed array, or no one scale.
+    """
+    for tensor in (*artifact.manifest.inputs, *artifact.manifest.outputs):
+        if tensor.dtype not in ARRAYS:
+            problem, remedy = "has no typed array in browsers", "Convert it with float32 inputs and outputs."
+        elif tensor.quantization is not None and len(tensor.quantization.scale) != 1:
+            problem, remedy = "is quantized by channels", "Convert it with one scale for each input and output."
+        else:
+            continue
+        raise BundleError(f"{artifact.title}: {tensor.name} ({tensor.describe()}) {problem}.", remedy=remedy)
+
+
+def spec_of(artifact: Artifact) -> dict[str, Any]:
+    """`ModelSpec` of `templates/web/litert.ts`."""
+    manifest = artifact.manifest
+    payload = next(entry for entry in manifest.files if entry.path == manifest.payload)
+    return {
+        "model": manifest.model,
+        "artifact": artifact.id,
+        "payload": {"bytes": payload.bytes, "sha256": payload.sha256},
+        "runtime": {"name": LITERT, "version": LITERT_VERSION},
+        "inputs": [_tensor(*pair) for pair in zip(manifest.inputs, manifest.bindings.inputs, strict=True)],
+        "outputs": [_tensor(*pair) for pair in zip(manifest.outputs, manifest.bindings.outputs, strict=True)],
+        "golden": {
+            "inputs": list(manifest.golden.inputs),
+            "outputs": list(manifest.golden.outputs),
+            "minSnrDb": manifest.golden.min_snr_db,
+        },
+    }
+
+
+def typescript(artifact: Artifact) -> str:
+    """The module as TypeScript."""
+    return (
+        f"{_head(artifact)}"
+        'import { load as open, type LoadOptions, type Model, type ModelSpec } from "./litert.js";\n\n'
+        f"{_types(artifact)}"
+        f"export const spec: ModelSpec = {_literal(artifact)};\n\n"
+        f"{_LOAD_SAYS}"
+        "export function load(options: LoadOptions = {}): Promise<Model<Inputs, Outputs>> {\n"
+        f"    return open<Inputs, Outputs>(spec, {_PAYLOAD}, options);\n"
+        "}\n"
+    )
+
+
+def javascript(artifact: Artifact) -> str:
+    """What the TypeScript compiler makes of it for ECMAScript 2022."""
+    return (
+        f"{_head(artifact)}"
+        'import { load as open } from "./litert.js";\n'
+        f"export const spec = {_literal(artifact)};\n"
+        f"{_LOAD_SAYS}"
+        "export function load(options = {}) {\n"
+        f"    return open(spec, {_PAYLOAD}, options);\n"
+        "}\n"
+    )
+
+
+def declarations(artifact: Artifact) -> str:
+    """Its types, for users of the JavaScript."""
+    return (
+        f"{_head(artifact)}"
+        'import { type LoadOptions, type Model, type ModelSpec } from "./litert.js";\n'
+        f"{_types(artifact, between='')}"
+        "export declare const spec: ModelSpec;\n"
+        f"{_LOAD_SAYS}"
+        "export declare function load(options?: LoadOptions): Promise<Model<Inputs, Outputs>>;\n"
+    )
+
+
+_PAYLOAD = 'new URL("./model.tflite", import.meta.url)'
+"""In this very form bundlers such as Vite and webpack find the payload and move it along."""
+_LOAD_SAYS = "/** Loads the model: checks the runtime's version and the payload first. Throws `ModelError`. */\n"
+
+
+def _tensor(tensor: TensorSpec, binding: str) -> dict[str, Any]:
+    quantization = tensor.quantization
+    return {
+        "name": tensor.name,
+        "binding": binding,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "quantization": quantization
+        and {"scale": quantization.scale[0], "zeroPoint": (quantization.zero_point or (0,))[0]},
+    }
+
+
+def _head(artifact: Artifact) -> str:
+    return f"/** {comment(artifact.title)}, artifact {artifact.id}. Generated by `edgekit bundle`; do not edit. */\n"
+
+
+def _types(artifact: Artifact, between: str = "\n") -> str:
+    """The interfaces `Inputs` and `Outputs`, each with `between` after it."""
+    manifest = artifact.manifest
+    return "".join(
+        f"/** Real values, flat, in the order of the tensor's shape. */\nexport interface {name} {{\n"
+        + "".join(
+            f"    /** {_comment(tensor)} */\n    {json.dumps(tensor.name)}: {_array(tensor)};\n" for tensor in tensors
+        )
+        + f"}}\n{between}"
+        for name, tensors in (("Inputs", manifest.inputs), ("Outputs", manifest.outputs))
+    )
+
+
+def _array(tensor: TensorSpec) -> str:
+    return ARRAYS["float32" if tensor.quantization else tensor.dtype]
+
+
+def _comment(tensor: TensorSpec) -> str:
+    layout = "" if tensor.layout is None else f", {tensor.layout}"
+    stored = "" if tensor.quantization is None else f"; stored as {tensor.dtype}"
+    dtype = "float32" if tensor.quantization else tensor.dtype
+    return comment(f"{dtype}[{', '.join(map(str, tensor.shape))}]{layout}{stored}")
+
+
+def _literal(artifact: Artifact) -> str:
+    return json.dumps(spec_of(artifact), indent=4)
