@@ -49,7 +49,7 @@ demo-telemetry: $(VENV)/.collector
 	@$(BIN)/python -m edgekit.workflows.demo_telemetry
 
 test: $(VENV)/.test $(CREPE)/.done
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python tests/both.py $(PYTEST)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
