@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from edgekit.bundle import write_bundle
 from edgekit.runner.session import _to_stored
+from tests.bundle.web.conftest import Page
+from tests.bundle.web.serving import BundleServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.bundle.web.conftest import Page
+    from edgekit.artifact import Artifact
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +120,28 @@ def test_a_wrong_input_is_told(page: Callable[[str], Page], values: str, says: s
     problem, message = opened.tab.evaluate(script.replace("VALUES", values))
     assert problem == "input"
     assert says in message
+
+
+def test_what_is_no_model_is_told(
+    browser: Any, node_modules: Path, make_artifact: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    """The bytes that the manifest vouches for, and LiteRT.js cannot make anything of them."""
+    write_bundle([make_artifact()], "web", tmp_path / "bundle")
+    server = BundleServer(tmp_path / "bundle", node_modules)
+    try:
+        report = Page(browser, server).open()
+    finally:
+        server.close()
+    assert report["problem"] == "mismatch", report
+    assert "LiteRT.js does not compile tiny: " in report["message"]
+
+
+def test_a_page_that_cannot_hash_is_told_how_to_be_served(page: Callable[[str], Page]) -> None:
+    opened = page("int8")
+    opened.tab.add_init_script("Object.defineProperty(crypto, 'subtle', { value: undefined })")
+    report = opened.open()
+    assert report["problem"] == "runtime"
+    assert "this page has no crypto.subtle. Serve the page by HTTPS, or from localhost." in report["message"]
 
 
 def test_a_closed_model_says_so_and_another_can_be_loaded(page: Callable[[str], Page]) -> None:
