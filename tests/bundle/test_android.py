@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgekit.artifact import Bindings
-from edgekit.bundle import write_bundle
+from edgekit.bundle import Request, Variant, write_bundle
+from edgekit.bundle.android import Android
 from edgekit.errors import BundleError
 from edgekit.specs import Quantization, TensorSpec
 from tests.bundle.parsing import assert_parses, named, problems
@@ -92,6 +95,19 @@ def test_hostile_names(altered: Callable[..., Artifact], tmp_path: Path) -> None
     parameters = re.findall(r"(\w+): FloatArray", run)
     assert len(set(parameters)) == len(HOSTILE)
     assert parameters[0] == "class_"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True))
+def test_any_names(altered: Callable[..., Artifact], names: list[str]) -> None:
+    tensors = tuple(TensorSpec(name, (1, 4)) for name in names)
+    artifact = _hostile(altered, tensors)
+    files = Android().files(Request("tiny", (Variant("tflite-int8", artifact),)))
+    for path, content in files.items():
+        if path.endswith((".kt", ".kts")):
+            assert isinstance(content, str)
+            assert content.isascii()
+            assert problems(content.encode(), ".kt") == []
 
 
 def test_every_dtype(altered: Callable[..., Artifact], tmp_path: Path) -> None:

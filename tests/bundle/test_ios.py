@@ -6,9 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgekit.artifact import Bindings
-from edgekit.bundle import write_bundle
+from edgekit.bundle import Request, Variant, write_bundle
+from edgekit.bundle.ios import Ios
 from edgekit.errors import BundleError
 from edgekit.recipe import Recipe
 from edgekit.specs import Quantization, TensorSpec
@@ -101,6 +104,19 @@ def test_hostile_names(package: Callable[..., Artifact], tmp_path: Path) -> None
     parameters = re.findall(r"(\w+): \[Float\]", run)
     assert len(set(parameters)) == len(HOSTILE)
     assert parameters[0] == "class_"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True))
+def test_any_names(package: Callable[..., Artifact], names: list[str]) -> None:
+    tensors = tuple(TensorSpec(name, (1, 4)) for name in names)
+    artifact = package(inputs=tensors, outputs=tensors, bindings=Bindings(tuple(names), tuple(names)))
+    files = Ios().files(Request("tiny", (Variant("coreml-float16", artifact),)))
+    for path, content in files.items():
+        if path.endswith(".swift"):
+            assert isinstance(content, str)
+            assert content.isascii()
+            assert problems(content.encode(), ".swift") == []
 
 
 @pytest.mark.parametrize(

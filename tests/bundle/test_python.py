@@ -119,6 +119,19 @@ def test_what_it_refuses(bundle: Path, call: str, says: str) -> None:
     assert says in done.stderr
 
 
+def test_integers_beyond_their_range_are_refused(bundle: Path) -> None:
+    """Integers that are not quantized, such as token ids, do not wrap."""
+    done = _run(bundle, """
+import numpy as np
+from reader._model import _stored
+spec = {"name": "ids", "shape": [1, 2], "dtype": "int32", "varies": [], "quantization": None}
+print(_stored(spec, np.array([[1, 2]])).dtype)
+_stored(spec, np.array([[1, 2**40]]))
+""")  # fmt: skip
+    assert done.stdout.strip() == "int32"
+    assert "ValueError: input 'ids' takes int32, and holds values beyond its range" in done.stderr
+
+
 def test_beyond_the_range_saturates(bundle: Path) -> None:
     """A quantized input clips to its range, and does not wrap."""
     done = _run(bundle, """

@@ -143,7 +143,10 @@ def _stored(spec: Dict[str, Any], value: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.clip(scaled, limits.min, limits.max).astype(dtype))
     if not np.can_cast(value.dtype, dtype, casting="same_kind"):
         raise ValueError("input %r takes %s, not %s" % (spec["name"], dtype, value.dtype))
-    return np.ascontiguousarray(value, dtype=dtype)
+    cast = np.ascontiguousarray(value, dtype=dtype)
+    if dtype.kind in "iu" and not np.array_equal(cast, value):
+        raise ValueError("input %r takes %s, and holds values beyond its range" % (spec["name"], dtype))
+    return cast
 
 
 def _real(spec: Dict[str, Any], value: np.ndarray) -> np.ndarray:
