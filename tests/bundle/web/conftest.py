@@ -37,9 +37,9 @@ def bundles(float32: Artifact, int8: Artifact, tmp_path_factory: pytest.TempPath
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One Chromium for all."""
+    """One Chromium for all of a module, and closed behind it: Playwright runs one at a time in a process."""
     with chromium() as opened:
         yield opened
 
