@@ -127,7 +127,8 @@ def cases() -> list[Case]:
             frozenset({"contraction", "window"}),
         ),
         function("mean of an image", (1, 7, 5, 6), lambda x: x.mean((2, 3)), "rows"),
-        function("sum of columns", (4, 9, 21), lambda x: x.sum(1), "columns"),
+        function("sum of columns", (4, 9, 32), lambda x: x.sum(1), "columns"),
+        function("sum of columns, odd", (4, 9, 21), lambda x: x.sum(1), "columns"),
         function("maximum of rows", (6, 32), lambda x: x.amax(-1), "rows"),
         function("softmax", (4, 48), lambda x: torch.softmax(x, -1), "rows"),
         function("softmax, odd", (3, 2, 13), lambda x: torch.softmax(x * 9, -1), "rows"),
@@ -135,7 +136,13 @@ def cases() -> list[Case]:
         Case("layer norm, odd", lambda: _perturbed(nn.LayerNorm(33)), (2, 3, 33), frozenset({"rows"})),
         Case("group norm", lambda: _perturbed(nn.GroupNorm(2, 6)), (1, 6, 5, 5), frozenset()),
         function(
-            "activations", (3, 37), lambda x: torch.sigmoid(x) * torch.tanh(3 * x) + functional.silu(x), "elementwise"
+            "activations", (3, 64), lambda x: torch.sigmoid(x) * torch.tanh(3 * x) + functional.silu(x), "elementwise"
+        ),
+        function(
+            "activations, odd",
+            (3, 37),
+            lambda x: torch.sigmoid(x) * torch.tanh(3 * x) + functional.silu(x),
+            "elementwise",
         ),
         function("hard swish", (1, 4, 3, 3), functional.hardswish, "elementwise"),
         function("transposition", (1, 3, 21, 20), lambda x: x.permute(0, 2, 3, 1) + 1, "elementwise"),

@@ -114,7 +114,7 @@ def test_accumulators_stay_in_registers() -> None:
     machine = MACHINES["avx2"]
     tile = tiles.choose(120, 64, machine)
     a, w = te.placeholder((120, 96), name="a"), te.placeholder((64 // tile.columns, 96, tile.columns), name="w")
-    product = kernels.product(a, w, 64, (tile.rows, tile.vectors, tile.lanes))
+    product = kernels.product(a, w, 64, tile.sizes)
     function, what = schedule_function("product", te.create_prim_func([a, w, product]), machine)
     assert what.schedule == "contraction"
     pipeline.register()
