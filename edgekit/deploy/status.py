@@ -73,7 +73,7 @@ def status(device: Device) -> list[ModelStatus]:
                 payload_bytes=manifest.payload_bytes if manifest else None,
                 whole=whole,
                 failures=record.failures(log, links.current, 0) if links.current else 0,
-                fell_back_from=_fell_back_from(log, links.current),
+                fell_back_from=record.fell_back_from(log, links.current),
                 log=tuple(log),
             )
         )
@@ -105,16 +105,6 @@ def _read_logs(device: Device, models: list[str]) -> dict[str, list[record.Entry
         else:
             lines.append(line)
     return {model: record.parse("\n".join(some)) for model, some in texts.items()}
-
-
-def _fell_back_from(log: list[record.Entry], current: str | None) -> str | None:
-    left = None
-    for entry in log:
-        if entry.kind in ("activated", "rolled-back"):
-            left = None
-        elif entry.kind == "fell-back" and current and entry.detail.startswith(current):
-            left = entry.artifact_id
-    return left
 
 
 def inspect(device: Device, artifact_id: str) -> tuple[Manifest | None, bool]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgekit.deploy import deploy
 from edgekit.deploy.on_device import links
 from edgekit.deploy.on_device.fetch import fetch
 from edgekit.deploy.on_device.links import StoreError
@@ -20,6 +21,7 @@ from edgekit.deploy.on_device.web import DownloadError
 from edgekit.deploy.on_device.whole import is_whole
 from edgekit.deploy.releases import Roles, create_repository, generate_key, open_repository, read_key, read_public_key
 from edgekit.deploy.releases.changes import current_release, promote, stage_release, stage_role
+from edgekit.devices import Target, connect
 from edgekit.errors import CorruptArtifactError, ReleaseError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def test_a_release_reaches_a_client_to_the_bit(
     for entry in artifact.shipped_files():
         assert Path(root, "store", artifact.id, entry.path).read_bytes() == (artifact.path / entry.path).read_bytes()
     assert fetch(root, client(), found.artifacts[0]).there
-    assert list(Path(root, "tmp").iterdir()) == []
+    assert list(Path(root, "releases/partial").iterdir()) == []
 
 
 def test_only_the_changed_part_is_downloaded(
@@ -122,6 +124,8 @@ def test_a_cut_download_goes_on(
     with pytest.raises(StoreError):
         fetch(root, client(), found)
     assert not Path(root, "store", artifact.id).exists()
+    with connect(Target(name="here", transport="local", root=root)) as device:
+        deploy(device, make_artifact(payload=b"a push clears cut uploads away, and not this"))
     server.cut_after = None
     server.sent.clear()
     fetch(root, client(), found)

@@ -15,7 +15,7 @@ import shutil
 from typing import TYPE_CHECKING, List, NamedTuple, Tuple
 
 from . import web, whole
-from .links import StoreError
+from .links import StoreError, flush
 
 if TYPE_CHECKING:
     from typing import BinaryIO, Dict
@@ -59,7 +59,7 @@ def fetch(root: str, repository: Repository, released: Released) -> Fetched:
     """
     if whole.is_whole(root, released.artifact_id):
         return Fetched(0, 0, True)
-    scratch = os.path.join(root, "tmp", "pull-" + released.artifact_id[:16])
+    scratch = os.path.join(root, "releases", "partial", released.artifact_id)
     made = os.path.join(scratch, "new")
     shutil.rmtree(made, ignore_errors=True)
     os.makedirs(made)
@@ -247,8 +247,8 @@ def _publish(root: str, made: str, artifact_id: str) -> None:
     for folder, _, names in os.walk(made):
         for name in names:
             os.chmod(os.path.join(folder, name), 0o444)
-            _flush(os.path.join(folder, name))
-        _flush(folder)
+            flush(os.path.join(folder, name))
+        flush(folder)
     store = os.path.join(root, "store")
     os.makedirs(store, exist_ok=True)
     final = os.path.join(store, artifact_id)
@@ -256,7 +256,7 @@ def _publish(root: str, made: str, artifact_id: str) -> None:
     if os.path.exists(final):
         os.rename(final, damaged)
     os.rename(made, final)
-    _flush(store)
+    flush(store)
 
 
 def _inside(folder: str, path: str) -> str:
@@ -269,13 +269,3 @@ def _inside(folder: str, path: str) -> str:
 def _write(path: str, content: bytes) -> None:
     with open(path, "wb") as file:
         file.write(content)
-
-
-def _flush(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # some file systems do not flush folders
-    finally:
-        os.close(handle)

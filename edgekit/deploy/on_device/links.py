@@ -87,7 +87,7 @@ def switch(root: str, model: str, links: Links) -> None:
     _point(folder, "current", links.current)
     if links.previous is not None:
         _point(folder, "previous", links.previous)
-    _flush(folder)
+    flush(folder)
     os.unlink(os.path.join(folder, "switch"))
 
 
@@ -143,11 +143,12 @@ def _write(path: str, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(made, path)
-    _flush(os.path.dirname(path))
+    flush(os.path.dirname(path))
 
 
-def _flush(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def flush(path: str) -> None:
+    """Has a file or folder written to the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some file systems do not flush folders
             os.fsync(handle)

@@ -158,12 +158,8 @@ class Model:
                 "there is no artifact of %s at %s that could be loaded; it has %s."
                 % (self.name, self.root, ", ".join(links.models(self.root)) or "no models")
             )
-        self.artifact_id, self.manifest, self.fell_back_from = current, manifest, None
-        for entry in record.read(self._folder):
-            if entry.kind in ("activated", "rolled-back"):
-                self.fell_back_from = None
-            elif entry.kind == "fell-back" and entry.detail.startswith(current):
-                self.fell_back_from = entry.artifact_id
+        self.artifact_id, self.manifest = current, manifest
+        self.fell_back_from = record.fell_back_from(record.read(self._folder), current)
 
     def _deaths(self) -> list[tuple[str, str]]:
         """The starts that never became healthy and whose process is gone: artifact and story. Removes their marks."""

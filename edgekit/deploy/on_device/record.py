@@ -78,6 +78,17 @@ def left_behind(entries: list[Entry]) -> set[str]:
     return left
 
 
+def fell_back_from(entries: list[Entry], current: str | None) -> str | None:
+    """The artifact that was left for the current one; None if people made it current, or there is no log of it."""
+    left = None
+    for entry in entries:
+        if entry.kind in ("activated", "rolled-back"):
+            left = None
+        elif entry.kind == "fell-back" and current and entry.detail.startswith(current):
+            left = entry.artifact_id
+    return left
+
+
 def failures(entries: list[Entry], artifact_id: str, since: float) -> int:
     """How often an artifact failed after `since`, and after it last became current."""
     count = 0
