@@ -1,12 +1,18 @@
-"""The p50 that `edgekit bench` prints against a bare loop over the same interpreter, in fresh processes, in turn.
+"""The p50 that `edgekit bench` prints, against a bare loop over the same interpreter and against LiteRT's own tool.
 
     python benchmarks/bench_against_bare_loop.py ARTIFACT... [--pairs 10]
 
 The bare loop is a script that knows nothing of EdgeKit: interpreter, allocate, the first golden input, then as many
 invokes to warm up and as many timed ones as EdgeKit made in the run before it (the first run is made for these counts
 alone and not compared). A pair is one of each, and the order alternates. Both use one thread and one process a figure.
-Goal: a median ratio within 2 %. What a machine can resolve shows in the last column: the bare loop against itself, in
-pairs of neighbours.
+Goal: a median ratio within 2 %. What a machine can resolve shows in the column after it: the bare loop against itself,
+in pairs of neighbours.
+
+LiteRT's own tool is `ai_edge_litert.tools.benchmark_litert_model`, which its wheel brings: 5 warm-ups, 50 invokes of
+`CompiledModel` with random inputs, a median printed to 0.01 ms. It has its turn after each pair.
+
+`seconds` is the wall time of a whole call of `edgekit bench` less its samples and its warm-up, all at their median:
+what the harness costs a run.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +58,12 @@ print(statistics.median(samples))
 
 @dataclass(frozen=True)
 class Measured:
-    """What `edgekit bench` printed: p50 in ns, and how many invokes it made for it."""
+    """What `edgekit bench` printed: p50 in ns, its invokes, and the seconds that the call took beside them."""
 
     p50_ns: float
     warm_up: int
     count: int
+    overhead_s: float
 
 
 def main() -> None:
@@ -64,24 +72,32 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     options = parser.parse_args()
     print(machine("ai-edge-litert", "numpy"))
-    print(f"\n{'':24} {'bare p50':>11} {'bench p50':>11}   bench/bare: median (min to max)   bare/bare")
+    print(
+        f"\n{'':24} {'bare p50':>11} {'bench p50':>11}   {'bench/bare: median (min to max)':32}   {'bare/bare':25}   "
+        f"{'LiteRT tool/bare':25}   seconds"
+    )
     for path in options.artifacts:
         artifact = open_artifact(path)
         last = _bench(artifact.path)
         bare: list[float] = []
-        ours: list[float] = []
+        ours: list[Measured] = []
+        peer: list[float] = []
         for pair in range(options.pairs):
             if pair % 2 == 0:
                 bare.append(_bare(artifact.path, last))
             last = _bench(artifact.path)
-            ours.append(last.p50_ns)
+            ours.append(last)
             if pair % 2 == 1:
                 bare.append(_bare(artifact.path, last))
-        ratios = [mine / plain for mine, plain in zip(ours, bare, strict=True)]
+            peer.append(_peer(artifact.path))
+        p50s = [each.p50_ns for each in ours]
+        ratios = [mine / plain for mine, plain in zip(p50s, bare, strict=True)]
+        theirs = [other / plain for other, plain in zip(peer, bare, strict=True)]
         itself = [b / a for a, b in itertools.pairwise(bare)]
         print(
-            f"{artifact.title:24} {statistics.median(bare) / 1e6:8.4f} ms {statistics.median(ours) / 1e6:8.4f} ms   "
-            f"{spread(ratios):32}   {spread(itself)}",
+            f"{artifact.title:24} {statistics.median(bare) / 1e6:8.4f} ms {statistics.median(p50s) / 1e6:8.4f} ms   "
+            f"{spread(ratios):32}   {spread(itself):25}   {spread(theirs):25}   "
+            f"{spread([each.overhead_s for each in ours])}",
             flush=True,
         )
 
@@ -93,14 +109,28 @@ def _bare(path: Path, like: Measured) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def _peer(path: Path) -> float:
+    """The median of LiteRT's own tool, in ns."""
+    model = path / open_artifact(path).manifest.payload
+    with tempfile.TemporaryDirectory() as out:
+        written = Path(out, "result.json")
+        command = [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", f"--model={model}",
+                   f"--result_json={written}"]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        return float(json.loads(written.read_text(encoding="utf-8"))["latency"]["median_ms"]) * 1e6
+
+
 def _bench(path: Path) -> Measured:
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "edgekit", "bench", str(path), "--on", "local", "--threads", "1",
                    "--blocks", "1", "--json", "--out", out]  # fmt: skip
+        start = time.perf_counter()
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        seconds = time.perf_counter() - start
     run = json.loads(answer)["runs"][0]["run"]
     (block,) = run["blocks"]
-    return Measured(run["summary"]["p50"]["value_ns"], block["warmup"]["n"], block["samples"]["n"])
+    p50, warm_up, count = run["summary"]["p50"]["value_ns"], block["warmup"]["n"], block["samples"]["n"]
+    return Measured(p50, warm_up, count, seconds - (warm_up + count) * p50 / 1e9)
 
 
 if __name__ == "__main__":
