@@ -57,6 +57,8 @@ until mkdir -- "$folder/switching" 2>/dev/null; do
 done
 trap 'exit 1' HUP INT TERM
 trap 'rmdir -- "$folder/switching" 2>/dev/null' EXIT
+now=$(readlink "$folder/current"); now=${now##*/}
+case $now in *[!0-9a-f]*|"$current") ;; ????????*) previous=$now ;; esac
 printf '%s %s\n' "$current" "$previous" > "$folder/.switch" || exit 1
 flush "$folder/.switch"
 mv -f "$folder/.switch" "$folder/switch" || exit 1
@@ -70,6 +72,7 @@ rm -f -- "$folder/switch"
 )
 """$1 root, $2 model, $3 id that becomes current, $4 id that becomes previous, or "", $5 and $6 what the log says of it.
 
+What is current at that moment becomes previous even where $4 is another: a pull on the device came in between.
 One that is ended with its link, by a signal, gives `switching` back; one that is killed outright holds others up for a
 minute. The order, and what an interruption leaves, is told in edgekit/deploy/on_device/links.py, which does the same. A
 link is replaced by one rename (GNU, busybox and toybox `-T`, BSD `-h`); with neither, no link is seen for a moment.

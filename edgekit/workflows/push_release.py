@@ -69,7 +69,7 @@ def push_release(
         try:
             with writing(store):
                 store.mkdir(parents=True, exist_ok=True)
-                fetch(str(store), repository, one)
+                fetch(str(store), repository, one, release.model)
         except StoreError as error:
             raise _refused(error) from error
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
 
 
 class WebServer:
-    """`url`; `sent` counts body bytes by path; `cut_after` closes a connection after so many bytes of one body."""
+    """`url`; `sent` counts body bytes by path; `cut_after` closes a connection after so many bytes of one body.
+
+    The first body longer than `hold_after` stops there (`holding` is set) until `go_on` is.
+    """
 
     def __init__(self, folder: Path, *, ranges: bool) -> None:
         self.sent: dict[str, int] = {}
         self.cut_after: int | None = None
+        self.hold_after: int | None = None
+        self.holding, self.go_on = threading.Event(), threading.Event()
         handler = partial(_Handler, owner=self, ranges=ranges, directory=str(folder))
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -66,8 +72,29 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._owner.cut_after is not None and len(body) > self._owner.cut_after:
             body = body[: self._owner.cut_after]
             self.close_connection = True
+        owner = self._owner
+        if owner.hold_after is not None and len(body) > owner.hold_after and not owner.holding.is_set():
+            self.wfile.write(body[: owner.hold_after])
+            owner.holding.set()
+            owner.go_on.wait(60)
+            owner.sent[self.path] = owner.sent.get(self.path, 0) + owner.hold_after
+            body = body[owner.hold_after :]
+            if self._is_gone():
+                return
         self.wfile.write(body)
         self._owner.sent[self.path] = self._owner.sent.get(self.path, 0) + len(body)
+
+    def _is_gone(self) -> bool:
+        """Whether the client closed its connection, as the kernel does for a killed one."""
+        self.connection.setblocking(False)
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+        finally:
+            self.connection.setblocking(True)
 
     def log_message(self, *_: Any) -> None:
         """Tests print nothing."""

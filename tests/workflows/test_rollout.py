@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +299,7 @@ def test_a_host_that_is_killed_at_random_points(
     made = journal(tmp_path, plan(new))
     rng = random.Random(7)
     argv = [sys.executable, "-c", HOST, str(made.folder), str(fleet.folder), str(new.path)]
-    kills = 0
+    kills, found = 0, Counter[str]()
     for _ in range(60):
         host = subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
         assert host.stdout is not None
@@ -314,11 +315,13 @@ def test_a_host_that_is_killed_at_random_points(
         for name in made.plan.devices:
             assert fleet.current(name) in (old.id, new.id)
         state = Journal.open(made.folder).state
+        found[f"{state.phase}, {len(state.names('deploying', 'rolling-back'))} devices under way"] += 1
         if turns_round and state.phase == "running" and len(state.names("done")) >= 4:
             begin_rollback(Journal.open(made.folder), "the test turns it round")
         if state.phase in ("finished", "rolled-back"):
             break
     assert kills >= 2
+    print(f"rollout: {kills} kills; found {dict(found)}")  # noqa: T201 - the figures of the docs: pytest -s
     wanted = ("rolled-back", old.id) if turns_round else ("finished", new.id)
     assert {(state.phase, fleet.current(name)) for name in made.plan.devices} == {wanted}
     with fleet.connect(made.plan.devices[0]) as device:

@@ -18,6 +18,7 @@ languages call `python3 edgekit-device.pyz current MODEL`, or keep to the files 
     whole.py    whether a stored artifact is what its id says
     model.py    `open_model`: starts, failures, the decision to fall back
     web.py, trust.py, fetch.py, pull.py     updates from a release repository (docs/releases.md), by the device itself
+    exclusive.py    one pull of a model at a time
 """
 
 from .links import Links, StoreError

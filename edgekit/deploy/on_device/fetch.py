@@ -3,10 +3,17 @@
 A file is taken from the store if an artifact there has it; else it is put together from the chunks that artifacts there
 share with it (docs/formats/device-store.md) and ranges of the repository's copy; else downloaded whole, going on where
 a cut download ended. Whatever way it came, it counts only if its sha256 is the manifest's.
+
+    ROOT/releases/partial/MODEL/ID/SHA256    a file as far as it was downloaded
+    ROOT/releases/partial/MODEL/ID/new/      the artifact, as far as it is put together
+    ROOT/releases/partial/MODEL/fetching     locked by the one program at a time that fetches this model
+
+What lies there of other artifacts of the model is of a release that is no longer wanted, and goes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +22,7 @@ import shutil
 from typing import TYPE_CHECKING, List, NamedTuple, Tuple
 
 from . import web, whole
+from .exclusive import exclusive
 from .links import StoreError, flush
 
 if TYPE_CHECKING:
@@ -26,6 +34,8 @@ HEADER = b"edgekit chunks 1"
 _LINE = re.compile(rb"([1-9][0-9]{0,5}) ([0-9a-f]{32})\Z")
 _MOST_CHUNK_BYTES = 131072
 _MOST_LIST_BYTES = 16 << 20
+_WAIT_S = 900.0
+"""For another download of the same model; a cut one goes on where it was."""
 _GAP = 16384
 """Two missing ranges closer than this are one: a request costs a round trip."""
 _WORTH_IT = 0.8
@@ -50,16 +60,28 @@ class _Place(NamedTuple):
     offset: int
 
 
-def fetch(root: str, repository: Repository, released: Released) -> Fetched:
-    """Makes sure that the store has an artifact, whole.
+def partial_folder(root: str, model: str) -> str:
+    """Where what was downloaded of a model waits to be whole."""
+    return os.path.join(root, "releases", "partial", model)
+
+
+def fetch(root: str, repository: Repository, released: Released, model: str) -> Fetched:
+    """Makes sure that the store has an artifact of a model, whole. Waits for another program that fetches that model.
 
     Raises:
-        StoreError: a file is not what it should be, or cannot be downloaded; nothing appeared in the store.
+        StoreError: a file is not what it should be, or cannot be downloaded, or another download does not end; nothing
+            appeared in the store.
         OSError: the disk is full or read-only.
     """
-    if whole.is_whole(root, released.artifact_id):
-        return Fetched(0, 0, True)
-    scratch = os.path.join(root, "releases", "partial", released.artifact_id)
+    partial = partial_folder(root, model)
+    with exclusive(os.path.join(partial, "fetching"), _WAIT_S, "another download of %s" % model):
+        if whole.is_whole(root, released.artifact_id):
+            return Fetched(0, 0, True)
+        _remove_others(partial, released.artifact_id)
+        return _fetch(root, repository, released, os.path.join(partial, released.artifact_id))
+
+
+def _fetch(root: str, repository: Repository, released: Released, scratch: str) -> Fetched:
     made = os.path.join(scratch, "new")
     shutil.rmtree(made, ignore_errors=True)
     os.makedirs(made)
@@ -80,8 +102,15 @@ def fetch(root: str, repository: Repository, released: Released) -> Fetched:
     if chunks:
         _write(os.path.join(made, "chunks"), _encode(chunks))
     _publish(root, made, released.artifact_id)
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # with the damaged one, if that made room
     return Fetched(job.downloaded + len(manifest), job.reused, False)
+
+
+def _remove_others(partial: str, artifact_id: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(partial):
+            if entry.is_dir(follow_symlinks=False) and entry.name != artifact_id:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 class _Job:

@@ -8,6 +8,10 @@ The release names several artifacts, best first; the first that is for this proc
 (`recipes` of the config narrows that). It becomes current only after it answered its golden inputs as on the host that
 released it, like a deployment by the host. What was fallen back from is not pulled again until there is another
 release.
+
+Pulls may meet: a timer, a program and a person. Of one model one pull goes on at a time, and the next finds done what
+it came for; of several models each goes on by itself, and only the metadata is read in turn. With pushes by the host a
+pull shares the lock around the links (links.py).
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from . import links, record, whole
-from .fetch import fetch
+from .exclusive import exclusive
+from .fetch import fetch, partial_folder
 from .links import Links, StoreError
 from .trust import Repository, UntrustedError
 
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 RUNNER_SCHEMA = 1
 PROOF_TIMEOUT_S = 600.0
+_PULL_WAIT_S = 900.0
+"""For another pull of the same model: a download and a proof. A timer's next run comes again after that."""
 
 
 class Config(NamedTuple):
@@ -83,29 +90,37 @@ def pull(root: str, model: str, config: Optional[Config] = None) -> Pulled:
         reached, nothing in it runs here, or it did not prove itself. What was current still is. OSError: the disk is
         full or read-only; likewise.
     """
-    config = config or read_config(root)
-    repository = Repository(config.url, os.path.join(root, "releases", "metadata"))
-    release = repository.release(config.channel, model)
     folder = links.folder_of(root, model)
-    os.makedirs(folder, exist_ok=True)
-    current = links.read(root, model).current
-    left = record.left_behind(record.read(folder))
-    chosen = _choose(root, release, config.recipes)
-    if chosen.artifact_id in left:
-        raise StoreError(
-            "%s of release %d was fallen back from on this device, and is not taken again before the next release."
-            % (chosen.title, release.number)
-        )
-    if chosen.artifact_id == current and whole.is_whole(root, current):
-        return _told(release, chosen, changed=False)
-    fetched = fetch(root, repository, chosen)
-    _prove(root, chosen)
+    config = config or read_config(root)
+    pulling = os.path.join(partial_folder(root, model), "pulling")
+    with exclusive(pulling, _PULL_WAIT_S, "another pull of %s" % model):
+        repository = Repository(config.url, os.path.join(root, "releases", "metadata"))
+        release = repository.release(config.channel, model)
+        os.makedirs(folder, exist_ok=True)
+        current = links.read(root, model).current
+        chosen = _choose(root, release, config.recipes)
+        if chosen.artifact_id in record.left_behind(record.read(folder)):
+            raise StoreError(
+                "%s of release %d was fallen back from on this device, and is not taken again before the next release."
+                % (chosen.title, release.number)
+            )
+        if chosen.artifact_id == current and whole.is_whole(root, current):
+            return _told(release, chosen, changed=False)
+        fetched = fetch(root, repository, chosen, model)
+        _prove(root, chosen)
+        changed = _activate(root, model, chosen.artifact_id, "by a pull of release %d" % release.number)
+    return _told(release, chosen, changed=changed, fetched=fetched)
+
+
+def _activate(root: str, model: str, artifact_id: str, detail: str) -> bool:
+    """Makes an artifact current, unless a push by the host has done so meanwhile."""
     with links.switching(root, model):
         before = links.read(root, model)
-        if before.current != chosen.artifact_id:
-            links.switch(root, model, Links(chosen.artifact_id, before.current or before.previous))
-            record.append(folder, "activated", chosen.artifact_id, "by a pull of release %d" % release.number)
-    return _told(release, chosen, changed=True, fetched=fetched)
+        if before.current == artifact_id:
+            return False
+        links.switch(root, model, Links(artifact_id, before.current or before.previous))
+        record.append(links.folder_of(root, model), "activated", artifact_id, detail)
+        return True
 
 
 def _choose(root: str, release: Release, recipes: Sequence[str]) -> Released:

@@ -2,6 +2,7 @@
 
     ROOT/releases/config.json          where the repository is, and which channel this device follows
     ROOT/releases/metadata/            the roles' metadata as last seen; root.json is what trust began with
+    ROOT/releases/metadata.lock        locked by the one program at a time that looks for releases
 
 The client refuses what is signed by too few keys, older than what it saw before (rollback), out of date (freeze), or
 does not belong together (mix and match): sections 5.1 to 5.7 of the TUF specification. A release is a document at
@@ -18,14 +19,16 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple
 
 from . import web
+from .exclusive import exclusive
 from .links import StoreError
 from .web import DownloadError
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator
+    from typing import ContextManager, Dict, Iterator
 
 SCHEMA = 1
 MOST_DOCUMENT_BYTES = 1 << 20
+_WAIT_S = 300.0
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -109,10 +112,8 @@ class Repository:
             UntrustedError: a check failed: see the module.
             DownloadError: the repository cannot be reached.
         """
-        os.makedirs(self._folder, exist_ok=True)
-        with _refusals(self.url):
-            self._updater = _updater(self.url, self._folder, self._root)
-            self._updater.refresh()
+        with self._alone():
+            self._refresh()
 
     def release(self, channel: str, model: str) -> Release:
         """The release of a model that a channel has now.
@@ -123,11 +124,13 @@ class Repository:
         """
         if not is_channel(channel):
             raise UntrustedError("%r is not a channel's name." % channel)
-        if self._updater is None:
-            self.refresh()
         name = "%s/%s.json" % (channel, model)
+        with self._alone():
+            if self._updater is None:
+                self._refresh()
+            with _refusals(self.url):
+                found = self._updater.get_targetinfo(name)
         with _refusals(self.url):
-            found = self._updater.get_targetinfo(name)
             if found is None:
                 raise UntrustedError("%s has no release of %s in the channel %s." % (self.url, model, channel))
             if found.length > MOST_DOCUMENT_BYTES:
@@ -139,6 +142,16 @@ class Repository:
         if (release.model, release.channel) != (model, channel):
             raise UntrustedError("%s is signed as %s, and says %s/%s." % (name, name, release.channel, release.model))
         return release
+
+    def _alone(self) -> ContextManager[None]:
+        """python-tuf replaces the files of its folder one by one: of two programs there, one would see a mixture."""
+        return exclusive(self._folder + ".lock", _WAIT_S, "another program that reads %s" % self.url)
+
+    def _refresh(self) -> None:
+        os.makedirs(self._folder, exist_ok=True)
+        with _refusals(self.url):
+            self._updater = _updater(self.url, self._folder, self._root)
+            self._updater.refresh()
 
     def object_url(self, sha256: str) -> str:
         """Where a file lies, by its sha256."""
