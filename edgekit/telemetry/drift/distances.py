@@ -2,6 +2,7 @@
 
     ks            largest difference of the cumulative shares (Kolmogorov, Smirnov); for a category, whose order means
                   nothing, of a share. Decides.
+    most          the largest that the distance of the raw values can be, where `ks` is the smallest: see below
     d1            sum of the differences of shares, 0 to 2
     psi           population stability index: Σ (q - p) ln(q / p)
     js            Jensen and Shannon's distance: root of the divergence to base 2, 0 to 1
@@ -10,7 +11,15 @@
                   as large as the smallest share that one cares to assume
 
 d1, psi, js and kl compare 16 groups of equal mass (`layout.GROUPS`), or the categories; psi and kl take a share of 0
-for `LEAST`. wasserstein takes values to be spread evenly within a cell; what lies beyond the outermost edges is counted
+for `LEAST`.
+
+Counts say what lies below an edge, and nothing of what lies where between two edges. So the distance of the raw values
+is at least `ks`, its largest gap at an edge, and at most `most`: in a cell of the mass p in the reference and q in the
+window the gap exceeds the one at its edges by no more than the smaller of p and q (all of the window's values at one
+end, the reference's at the other). A cell that holds a single value has no inside. For continuous features both differ
+by a 128th at most, and their middle is off by half of that. `ks` decides: what it alarms on, raw values would alarm on.
+
+wasserstein takes values to be spread evenly within a cell; what lies beyond the outermost edges is counted
 up to the window's own smallest and largest value.
 """
 
@@ -31,6 +40,7 @@ class Distances(NamedTuple):
     window's shares minus the reference's, `(C,)`, and `cumulative` their running sums."""
 
     ks: np.ndarray
+    most: np.ndarray
     d1: np.ndarray
     psi: np.ndarray
     js: np.ndarray
@@ -54,27 +64,39 @@ def distances(
     features = len(layout.sizes)
     n = np.add.reduceat(counts, layout.starts) if features else np.zeros(0)
     known = (n > 0) & (layout.n > 0)
-    shares = counts / np.maximum(n, 1)[layout.feature_of]
-    differences = np.where(known[layout.feature_of], shares - layout.shares, 0.0)
+    differences = counts * np.divide(1.0, n, out=np.zeros(features), where=known)[layout.feature_of]
+    differences -= layout.shares if known.all() else layout.shares * known[layout.feature_of]
     cumulative = np.cumsum(differences)
-    largest_cumulative = np.maximum.reduceat(np.abs(cumulative), layout.starts) if features else np.zeros(0)
-    largest_share = np.maximum.reduceat(np.abs(differences), layout.starts) if features else np.zeros(0)
-    ks = np.where(layout.numbers, largest_cumulative, largest_share)
+    heights = np.abs(cumulative)
+    largest = np.maximum.reduceat(heights, layout.starts) if features else np.zeros(0)
+    ks, most = largest, largest
+    if features and layout.numbers.any():
+        # Within a cell the reference's share runs from below it to above it, and so does the window's: the gap is
+        # the widest if one has all of its mass at the lower end, and the other one at the upper end.
+        inside = np.maximum(cumulative + layout.open_shares, layout.open_shares - cumulative + differences)
+        most = np.where(known, np.maximum(ks, np.maximum.reduceat(inside * layout.open, layout.starts)), 0.0)
+    if not layout.numbers.all():
+        largest_share = np.maximum.reduceat(np.abs(differences), layout.starts) if features else np.zeros(0)
+        ks, most = np.where(layout.numbers, ks, largest_share), np.where(layout.numbers, most, largest_share)
 
     p = layout.group_shares
-    q = np.bincount(layout.group_of, shares, minlength=len(p))
+    q = p * known[layout.feature_of_group]
+    q += np.add.reduceat(differences, layout.group_starts) if features else 0.0
+    q = np.maximum(q, 0.0)
     owner, known_group = layout.feature_of_group, known[layout.feature_of_group]
     d1 = np.bincount(owner, np.abs(q - p) * known_group, minlength=features)
     middle = (p + q) / 2
     js = np.bincount(owner, (_x_log(p, middle) + _x_log(q, middle)) * known_group, minlength=features)
     p, q = np.maximum(p, LEAST), np.maximum(q, LEAST)
     log_ratio = np.log(q / p) * known_group
+    way = _wasserstein(layout, cumulative, heights, lowest, highest)
     return Distances(
         ks=ks,
+        most=most,
         d1=d1,
         psi=np.bincount(owner, (q - p) * log_ratio, minlength=features),
         js=np.sqrt(np.maximum(0.0, js / 2 / np.log(2))),
-        wasserstein=_wasserstein(layout, cumulative, lowest, highest) / np.where(layout.sd > 0, layout.sd, np.nan),
+        wasserstein=way / np.where(layout.sd > 0, layout.sd, np.nan),
         kl=np.bincount(owner, q * log_ratio, minlength=features),
         n=n,
         differences=differences,
@@ -88,17 +110,24 @@ def _x_log(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _wasserstein(
-    layout: Layout, cumulative: np.ndarray, lowest: np.ndarray | None, highest: np.ndarray | None
+    layout: Layout, cumulative: np.ndarray, heights: np.ndarray, lowest: np.ndarray | None, highest: np.ndarray | None
 ) -> np.ndarray:
     """The area between both distribution functions, in the feature's unit, `(F,)`."""
-    a, b = np.abs(cumulative[layout.left]), np.abs(cumulative[layout.right])
-    crossing = cumulative[layout.left] * cumulative[layout.right] < 0
-    total = np.maximum(a + b, 1e-300)
-    mean_height = np.where(crossing, (a * a + b * b) / (2 * total), (a + b) / 2)
-    area = np.bincount(layout.feature_of_interval, mean_height * layout.widths, minlength=len(layout.sizes))
-    heights = np.abs(cumulative[layout.starts]), np.abs(cumulative[layout.starts + np.maximum(layout.sizes - 2, 0)])
+    if not len(cumulative):
+        return np.zeros(0)
+    # Between the lower and the upper edge of a cell the gap runs evenly from the one to the other; where it crosses
+    # zero, two triangles are left of the trapezium.
+    total = heights[:-1] + heights[1:]
+    crossing = np.flatnonzero((cumulative[:-1] * cumulative[1:] < 0) & (layout.widths[1:] > 0))
+    area = np.zeros(len(cumulative))
+    area[1:] = total / 2
+    if len(crossing):
+        squares = heights[crossing] ** 2 + heights[crossing + 1] ** 2
+        area[crossing + 1] = squares / (2 * np.maximum(total[crossing], 1e-300))
+    area = np.add.reduceat(area * layout.widths, layout.starts)
+    ends = heights[layout.starts], heights[layout.starts + np.maximum(layout.sizes - 2, 0)]
     for height, beyond in zip(
-        heights,
+        ends,
         (None if lowest is None else layout.first - lowest, None if highest is None else highest - layout.last),
         strict=True,
     ):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.telemetry.drift.distances import Distances, distances
-from edgekit.telemetry.drift.rules import broken_rules
-from edgekit.telemetry.drift.verdict import Broken, FeatureVerdict, Outcome
+from edgekit.telemetry.drift.rules import Tallies, broken_rules
+from edgekit.telemetry.drift.verdict import FeatureVerdict, Outcome
 from edgekit.telemetry.reporter.distance import N_MIN, THETA
 
 if TYPE_CHECKING:
@@ -44,80 +43,91 @@ def judge(
         ValueError: the counts are those of other features.
     """
     counts = layout.flat([window.cells for window in windows])
-    lowest = np.array([window.min for window in windows], dtype=float)
-    highest = np.array([window.max for window in windows], dtype=float)
-    found = distances(layout, counts, lowest, highest)
-    thresholds = layout.thresholds(found.n, theta)
+    tallies = Tallies.of(windows)
+    found = distances(layout, counts, tallies.lowest, tallies.highest)
+    noise = layout.noise(found.n)
+    thresholds = np.maximum(theta, noise.floors)
     few = (found.n < n_min) | (layout.n < n_min)
     moved = (found.ks > thresholds) & ~few
-    broken = broken_rules(layout, found, windows, n_min)
+    broken = broken_rules(layout, found, windows, tallies, noise.dependence, n_min)
+    sds = _sds(found.n, tallies)
+    outcomes = np.where(few, _FEW, _QUIET)
+    outcomes[(layout.n == 0) & (layout.missing == 0)] = _NOT_JUDGED
+    outcomes[moved] = _DRIFT
+    for f in broken:
+        outcomes[f] = _DRIFT
     columns = zip(
-        *(a.tolist() for a in (found.n, found.ks, thresholds, found.d1, found.psi, found.js, found.wasserstein,
-                               found.kl, few, moved, layout.n, layout.sd)),
+        layout.features, windows,
+        *(a.tolist() for a in (outcomes, found.n.astype(np.int64), found.ks, found.most, thresholds, found.d1,
+                               found.psi, found.js, found.wasserstein, found.kl, sds, layout.sd)),
         strict=True,
     )  # fmt: skip
     verdicts = []
-    for f, (n, ks, threshold, d1, psi, js, way, divergence, is_few, is_moved, n_reference, sd) in enumerate(columns):
-        feature, window = layout.features[f], windows[f]
-        outcome: Outcome = "too few" if is_few else "quiet"
-        if not n_reference and not feature.missing:
-            outcome = "not judged"
-        if is_moved or broken[f]:
-            outcome = "drift"
+    for f, (of, window, outcome, n, ks, most, limit, d1, psi, js, way, divergence, sd, before) in enumerate(columns):
         known = window.min <= window.max
-        finite = int(n) - window.positive_infinite - window.negative_infinite
-        variance = window.m2 / (finite - 1) if known and finite > 1 else math.inf
+        rules = broken.get(f, ())
+        told = ""
+        if outcome == _DRIFT:
+            said = [rule.told for rule in rules]
+            if ks > limit and moved[f]:
+                said.append(_moved(layout, found, f, window, sd))
+            told = "; ".join(said)
         verdicts.append(
             FeatureVerdict(
-                feature=feature.name,
-                role=feature.role,
-                kind=feature.kind,
-                outcome=outcome,
-                n=int(n),
+                feature=of.name,
+                role=of.role,
+                kind=of.kind,
+                outcome=_OUTCOMES[outcome],
+                n=n,
                 missing=window.missing,
                 distance=ks,
-                threshold=threshold,
+                distance_most=most,
+                threshold=limit,
                 d1=d1,
                 psi=psi,
                 js=js,
-                wasserstein=None if math.isnan(way) else way,
+                wasserstein=None if way != way else way,
                 kl=divergence if kl else None,
                 mean=window.mean if known else None,
-                sd=math.sqrt(variance) if variance < math.inf else None,
-                reference_mean=feature.mean,
-                reference_sd=None if math.isnan(sd) else sd,
-                broken=broken[f],
-                told=_told(layout, found, f, window, broken[f], moved=is_moved) if outcome == "drift" else "",
+                sd=None if sd != sd else sd,
+                reference_mean=of.mean,
+                reference_sd=None if before != before else before,
+                broken=rules,
+                told=told,
             )
         )
     return verdicts
 
 
-def _told(
-    layout: Layout, found: Distances, f: int, window: FeatureCounts, broken: Sequence[Broken], *, moved: bool
-) -> str:
-    """What changed, in words: the rules first, then how the distribution moved."""
-    said = [rule.told for rule in broken]
-    if moved:
-        said.append(_moved(layout, found, f, window))
-    return "; ".join(said)
+_OUTCOMES: tuple[Outcome, ...] = ("drift", "quiet", "too few", "not judged")
+_DRIFT, _QUIET, _FEW, _NOT_JUDGED = range(4)
 
 
-def _moved(layout: Layout, found: Distances, f: int, window: FeatureCounts) -> str:
+def _sds(n: np.ndarray, tallies: Tallies) -> np.ndarray:
+    """Standard deviations of the windows' finite values, by n - 1; NaN where there is none."""
+    finite = n - tallies.infinite
+    known = (tallies.lowest <= tallies.highest) & (finite > 1)
+    variances = np.divide(tallies.m2, finite - 1, out=np.full(len(n), np.inf), where=known)
+    return np.where(np.isfinite(variances), np.sqrt(variances), np.nan)
+
+
+def _moved(layout: Layout, found: Distances, f: int, window: FeatureCounts, spread: float) -> str:
+    """How the distribution moved, in words."""
     feature = layout.features[f]
-    own = slice(int(layout.starts[f]), int(layout.starts[f] + layout.sizes[f]))
+    start = int(layout.starts[f])
+    own = slice(start, start + feature.size)
     if not layout.numbers[f]:
         changes = found.differences[own]
         at = int(np.argmax(np.abs(changes)))
         name = repr(feature.categories[at]) if at < len(feature.categories) else "unseen categories"
         share = layout.shares[own][at]
         return f"{name} {share + changes[at]:.1%} instead of {share:.1%}"
-    cumulative = found.cumulative[own]
-    sd, spread = float(layout.sd[f]), window.variance
-    if feature.mean is not None and sd > 0 and spread is not None and math.isfinite(spread):
-        shift, ratio = (window.mean - feature.mean) / sd, math.sqrt(spread) / sd
+    sd = float(layout.sd[f])
+    if feature.mean is not None and sd > 0 and spread == spread:
+        shift, ratio = (window.mean - feature.mean) / sd, spread / sd
         if abs(shift) >= 0.1 or not 0.8 < ratio < 1.25:
             return _shifted(feature, window, shift, ratio)
+    cumulative = found.cumulative[own]
     at = int(np.argmax(np.abs(cumulative)))
     edge, change = feature.edges[min(at, len(feature.edges) - 1)], float(cumulative[at])
     return f"{abs(change):.1%} more of the values are {'below' if change > 0 else 'above'} {edge:.6g}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,19 @@ GROUPS = 16
 """D1, PSI and JS compare this many parts of equal mass: over all cells they would mostly measure chance."""
 
 
+class Noise(NamedTuple):
+    """Of windows of given sizes, `(F,)` each.
+
+    Attributes:
+        floors: the distances that quiet windows stay below.
+        dependence: how much neighbours resemble each other: the variance of the calibrated floors over that of
+            independent draws, at least 1.
+    """
+
+    floors: np.ndarray
+    dependence: np.ndarray
+
+
 class Layout:
     """Features, one after another.
 
@@ -38,8 +51,10 @@ class Layout:
         numbers: `(F,)` bool, whether a feature is a number.
         group_of: `(C,)`, the group of each cell, counted over all features; `feature_of_group`: `(G,)`.
         group_shares: `(G,)`, the reference's shares of the groups.
-        left, right, widths, feature_of_interval: for each interval between two edges of a number the cells that end at
-            either, its width, and its feature.
+        group_starts: `(G,)`, the first cell of each group.
+        open: `(C,)`, 1 for the cells of numbers that hold more than a single value, else 0; `open_shares` are the
+            reference's shares of those.
+        widths: `(C,)`, from a cell's lower edge to its upper one; 0 for what has not both, and for categories.
         sd: `(F,)`, the reference's standard deviation; NaN for a category.
         first, last: `(F,)`, the outermost edges; NaN where there are none.
     """
@@ -71,20 +86,22 @@ class Layout:
         new = np.ones(len(part), dtype=bool)
         new[1:] = (part[1:] != part[:-1]) | (self.feature_of[1:] != self.feature_of[:-1])
         self.group_of = np.cumsum(new) - 1
+        self.group_starts = np.flatnonzero(new)
         self.feature_of_group = self.feature_of[new]
         self.group_shares = np.bincount(self.group_of, self.shares)
 
     def _intervals(self) -> None:
-        left, widths, owner = [], [], []
-        for index, feature in enumerate(self.features):
-            if len(feature.edges) > 1:
-                left.append(self.starts[index] + np.arange(len(feature.edges) - 1))
-                widths.append(np.diff(feature.edges))
-                owner.append(np.full(len(feature.edges) - 1, index))
-        self.left = np.concatenate(left) if left else np.zeros(0, dtype=np.intp)
-        self.right = self.left + 1
-        self.widths = np.concatenate(widths) if widths else np.zeros(0)
-        self.feature_of_interval = np.concatenate(owner) if owner else np.zeros(0, dtype=np.intp)
+        self.widths = np.zeros(len(self.shares))
+        self.open = np.zeros(len(self.shares))
+        for start, size, feature in zip(self.starts.tolist(), self.sizes.tolist(), self.features, strict=True):
+            if feature.kind != NUMBER:
+                continue
+            edges = np.array(feature.edges)
+            self.open[start : start + size] = 1.0
+            if size > 2:
+                self.widths[start + 1 : start + size - 1] = np.diff(edges)
+                self.open[start + 1 : start + size - 1] = edges[1:] > np.nextafter(edges[:-1], np.inf)
+        self.open_shares = self.shares * self.open
 
     def _floors(self) -> None:
         longest = max((len(feature.floors) for feature in self.features), default=0)
@@ -110,14 +127,15 @@ class Layout:
             found = unit * np.sqrt(1 / n + 1 / self.n)
         return np.where((n > 0) & (self.n > 0), np.minimum(1.0, found), 1.0)
 
+    def noise(self, n: np.ndarray) -> Noise:
+        """What quiet windows of `(F,)` values differ by."""
+        calibrated, sampling = self.calibrated_floors(n), self.sampling_floors(n)
+        seldom = np.maximum(np.where(n < 1, self.sampling_floors(np.maximum(n, 1)), sampling), 1e-9)
+        return Noise(np.maximum(calibrated, sampling), np.maximum(1.0, (calibrated / seldom) ** 2))
+
     def thresholds(self, n: np.ndarray, theta: float) -> np.ndarray:
         """The distance above which a window of `(F,)` values has drifted: `distance.threshold_of` of each feature."""
-        return np.asarray(np.maximum(theta, np.maximum(self.calibrated_floors(n), self.sampling_floors(n))))
-
-    def dependence(self, n: np.ndarray) -> np.ndarray:
-        """How much neighbours resemble each other: the variance of the floors over independent draws', at least 1."""
-        independent = self.sampling_floors(n)
-        return np.asarray(np.maximum(1.0, (self.calibrated_floors(n) / np.maximum(independent, 1e-9)) ** 2))
+        return np.asarray(np.maximum(theta, self.noise(n).floors))
 
     def flat(self, cells: Sequence[Sequence[int]]) -> np.ndarray:
         """Counts of each feature, one after another, as `(C,)` floats.
@@ -128,7 +146,8 @@ class Layout:
         sizes = [len(of) for of in cells]
         if sizes != self.sizes.tolist():
             raise ValueError(f"counts over {sizes} cells do not fit features of {self.sizes.tolist()}")
-        return np.array(list(itertools.chain.from_iterable(cells)), dtype=float)
+        whole = np.fromiter(itertools.chain.from_iterable(cells), dtype=np.int64, count=len(self.feature_of))
+        return whole.astype(float)
 
 
 def _sd(feature: Feature) -> float:

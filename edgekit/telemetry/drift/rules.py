@@ -17,7 +17,7 @@ features and cells share. Rules stay silent below `n_min`, like distances.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -38,43 +38,66 @@ ISOLATED = 4.0
 """A stuck value has this many times the surplus of the cells beside it."""
 
 
+class Tallies(NamedTuple):
+    """What windows counted beside their cells, `(F,)` each; `lowest` and `highest` are infinite where there is none."""
+
+    missing: np.ndarray
+    infinite: np.ndarray
+    outside: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    m2: np.ndarray
+
+    @classmethod
+    def of(cls, windows: Sequence[FeatureCounts]) -> Tallies:
+        """Those of one window a feature."""
+        rows = [
+            (missing, above + below, outside, lowest, highest, m2)
+            for _, missing, above, below, outside, lowest, highest, _, m2 in windows
+        ]
+        return cls(*np.array(rows, dtype=float).reshape(-1, 6).T)
+
+
 def broken_rules(
-    layout: Layout, found: Distances, windows: Sequence[FeatureCounts], n_min: int
-) -> list[tuple[Broken, ...]]:
-    """The rules that each feature broke.
+    layout: Layout, found: Distances, windows: Sequence[FeatureCounts], tallies: Tallies, dependence: np.ndarray,
+    n_min: int,
+) -> dict[int, tuple[Broken, ...]]:  # fmt: skip
+    """The rules that features broke, by the feature's index; those that broke none are not in it.
 
     Args:
         layout: the reference's features.
         found: their distances.
-        windows: their counts.
+        windows: their counts; `tallies` has them as arrays.
+        tallies: see `Tallies`.
+        dependence: `(F,)`, see `layout.Noise`.
         n_min: values below which nothing is said.
     """
-    broken: list[list[Broken]] = [[] for _ in windows]
-    tallies = [(w.missing, w.positive_infinite + w.negative_infinite, w.out_of_range, w.min, w.max) for w in windows]
-    missing, infinite, outside, lowest, highest = np.array(tallies, dtype=float).reshape(-1, 5).T
-    dependence = layout.dependence(np.maximum(found.n, 1))
+    broken: dict[int, list[Broken]] = {}
+    missing, infinite, outside, lowest, highest, _ = tallies
+    at_least_one = np.maximum(found.n, 1)
     chance = math.log((len(layout.shares) + 8 * len(windows)) / FALSE_ALARMS)
     _missing(layout, missing, found.n + missing, dependence, chance, n_min, broken)
     seldom = 3 / np.maximum(layout.n, 3)  # what was never seen among N may have this share
-    allowed = _bound(seldom, np.maximum(found.n, 1), dependence, chance)
+    allowed = _bound(seldom, at_least_one, dependence, chance)
     judged = (found.n >= n_min) & (layout.n > 0)
     below, above = found.differences[layout.starts], found.differences[layout.starts + layout.sizes - 1]
     beyond = np.maximum(below, above) > np.maximum(np.where(layout.numbers, BEYOND, UNSEEN), allowed)
     odd = (infinite > 1) | (outside > OUT_OF_RANGE * found.n) | (lowest == highest) | beyond
-    for f in np.flatnonzero(odd & (found.n >= n_min)):  # the few that need a closer look
+    for f in np.flatnonzero(odd & (found.n >= n_min)).tolist():  # the few that need a closer look
         feature, window, n, chance_of_it = layout.features[f], windows[f], float(found.n[f]), float(allowed[f])
+        own = broken.setdefault(f, [])
         if layout.numbers[f]:
-            _plain(broken[f], window, n, chance_of_it)
+            _plain(own, window, n, chance_of_it)
             if judged[f]:
-                _beyond(broken[f], layout, found, window, int(f), max(BEYOND, chance_of_it))
+                _beyond(own, layout, found, window, f, max(BEYOND, chance_of_it))
         elif judged[f]:
             share = window.cells[-1] / n
             limit = max(UNSEEN, chance_of_it) + feature.cells[-1] / float(layout.n[f])
             if share > limit:
                 told = f"{share:.1%} of the values are categories that the reference does not have"
-                broken[f].append(Broken("unseen", share, limit, told))
+                own.append(Broken("unseen", share, limit, told))
     _stuck(layout, found, windows, dependence, chance, judged, broken)
-    return [tuple(of) for of in broken]
+    return {f: tuple(of) for f, of in broken.items() if of}
 
 
 def _bound(p: np.ndarray | float, n: np.ndarray | float, dependence: np.ndarray | float, chance: float) -> np.ndarray:
@@ -85,16 +108,16 @@ def _bound(p: np.ndarray | float, n: np.ndarray | float, dependence: np.ndarray 
 
 def _missing(
     layout: Layout, missing: np.ndarray, total: np.ndarray, dependence: np.ndarray, chance: float, n_min: int,
-    broken: list[list[Broken]],
+    broken: dict[int, list[Broken]],
 ) -> None:  # fmt: skip
     before = layout.missing
     expected = before / np.maximum(layout.n + before, 1)
     share = missing / np.maximum(total, 1)
     noise = _bound(np.maximum(expected, 1 / np.maximum(layout.n + before, 1)), np.maximum(total, 1), dependence, chance)
     limit = np.maximum(MISSING, noise)
-    for f in np.flatnonzero((np.abs(share - expected) > limit) & (total >= n_min) & (layout.n + before > 0)):
+    for f in np.flatnonzero((np.abs(share - expected) > limit) & (total >= n_min) & (layout.n + before > 0)).tolist():
         told = f"{share[f]:.1%} of the values are missing or NaN, where the reference has {expected[f]:.1%}"
-        broken[f].append(Broken("missing", float(share[f]), float(expected[f] + limit[f]), told))
+        broken.setdefault(f, []).append(Broken("missing", float(share[f]), float(expected[f] + limit[f]), told))
 
 
 def _plain(broken: list[Broken], window: FeatureCounts, n: float, allowed: float) -> None:
@@ -130,29 +153,40 @@ def _beyond(
 
 def _stuck(
     layout: Layout, found: Distances, windows: Sequence[FeatureCounts], dependence: np.ndarray, chance: float,
-    judged: np.ndarray, broken: list[list[Broken]],
+    judged: np.ndarray, broken: dict[int, list[Broken]],
 ) -> None:  # fmt: skip
-    for cell in np.flatnonzero(found.differences > STUCK):
-        f = int(layout.feature_of[cell])
-        p = max(layout.shares[cell], 1 / max(layout.n[f], 1))
-        limit = max(STUCK, float(_bound(p, max(found.n[f], 1), dependence[f], chance)))
-        if not layout.numbers[f] or not judged[f] or found.differences[cell] <= limit:
+    cells = np.flatnonzero(found.differences > STUCK)
+    if not len(cells):
+        return
+    # All candidates at once, since a feature that moved by much has many of them.
+    owner = layout.feature_of[cells]
+    surplus = found.differences[cells]
+    p = np.maximum(layout.shares[cells], 1 / np.maximum(layout.n[owner], 1))
+    limits = np.maximum(STUCK, _bound(p, np.maximum(found.n[owner], 1), dependence[owner], chance))
+    within = cells - layout.starts[owner]
+    inner = (within > 0) & (within < layout.sizes[owner] - 1)  # `beyond_reference` has the others
+    kept = inner & layout.numbers[owner] & judged[owner] & (surplus > limits)
+    beside = np.zeros(len(cells))
+    for step in (-1, 1):  # a neighbour that the reference has values in settles it, else look further below
+        neighbour = cells[kept] + step
+        settled = np.where(layout.shares[neighbour] > 0, found.differences[neighbour], 0.0)
+        beside[kept] = np.maximum(beside[kept], settled)
+    kept &= surplus >= ISOLATED * beside
+    for cell, f, extra, limit in zip(*(a[kept].tolist() for a in (cells, owner, surplus, limits)), strict=True):
+        feature, window = layout.features[f], windows[f]
+        if extra < ISOLATED * max(_surplus(layout, found, f, cell, -1), _surplus(layout, found, f, cell, 1)):
             continue
-        feature, at = layout.features[f], int(cell - layout.starts[f])
-        if at in (0, len(feature.edges)):
-            continue  # `beyond_reference` has those
-        surplus = found.differences[cell]
-        if surplus < ISOLATED * max(_surplus(layout, found, f, cell, -1), _surplus(layout, found, f, cell, 1)):
-            continue
-        low, high = feature.edges[at - 1], feature.edges[at]
-        single = high <= np.nextafter(low, np.inf)
-        if windows[f].has_moments and windows[f].min == windows[f].max:
+        if window.has_moments and window.min == window.max:
             continue  # `constant` has said it
+        at = cell - int(layout.starts[f])
+        low, high = feature.edges[at - 1], feature.edges[at]
+        single = not layout.open[cell]
         where = f"are {low:.6g}" if single else f"lie between {low:.6g} and {high:.6g}"
-        share, expected = surplus + layout.shares[cell], layout.shares[cell]
+        expected = float(layout.shares[cell])
+        share = extra + expected
         rule = "sentinel" if single and feature.cells[at] == 0 else "stuck"
         told = f"{share:.1%} of the values {where}, where the reference has {expected:.1%}"
-        broken[f].append(Broken(rule, float(share), float(expected + limit), told))
+        broken.setdefault(f, []).append(Broken(rule, share, expected + limit, told))
 
 
 def _surplus(layout: Layout, found: Distances, f: int, cell: int, step: int) -> float:

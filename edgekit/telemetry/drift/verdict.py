@@ -18,7 +18,7 @@ Outcome = Literal["quiet", "drift", "too few", "not judged"]
 Shape = Literal["sudden", "gradual", "periodic", "temporary"]
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """A rule that a feature, or the model as a whole, broke.
 
     `value` is what was found and `limit` what is allowed, mostly shares; `told` is a sentence for people.
@@ -30,7 +30,7 @@ class Broken(msgspec.Struct, frozen=True):
     told: str
 
 
-class FeatureVerdict(msgspec.Struct, frozen=True):
+class FeatureVerdict(msgspec.Struct, frozen=True, gc=False):
     """One feature of the window.
 
     Attributes:
@@ -39,6 +39,7 @@ class FeatureVerdict(msgspec.Struct, frozen=True):
             values on either side, "not judged" where the reference has no counts.
         n, missing: values of the window.
         distance, threshold: what decides: KS for a number, the largest change of a share for a category.
+        distance_most: KS of the raw values is between `distance` and this, whatever they are (see `distances`).
         d1, psi, js, wasserstein, kl: reported; null for what does not apply or was not asked for.
         mean, sd, reference_mean, reference_sd: null for a category.
         broken: the rules that it broke.
@@ -53,6 +54,7 @@ class FeatureVerdict(msgspec.Struct, frozen=True):
     n: int
     missing: int
     distance: float
+    distance_most: float
     threshold: float
     d1: float
     psi: float
