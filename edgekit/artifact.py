@@ -25,12 +25,13 @@ from edgekit.files import canonical_json, sha256_of
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec, is_model_name
 
-SCHEMA = 5
-READS = (1, 2, 3, 4, 5)
+SCHEMA = 6
+READS = (1, 2, 3, 4, 5, 6)
 """1: without `parity.proved_by`, `provenance.route`, `notes` and `budget`, which a reader takes as empty.
 2: nothing varies, so without `varies` of tensors and `sizes` of parity and golden, which are empty likewise.
 3: without `provenance.evaluation_sha256`, empty as well.
-4: without `reference`, which a reader takes as none."""
+4: without `reference`, which a reader takes as none.
+5: without `labels`, which a reader takes as empty."""
 MANIFEST = "manifest.json"
 
 
@@ -199,7 +200,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything there is to know of an artifact."""
+    """Everything there is to know of an artifact. `labels` name the entries of an output's last axis, by output."""
 
     model: str
     recipe: Recipe
@@ -217,6 +218,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
     budget: Budget | None = None
     reference: DriftReference = NO_REFERENCE
+    labels: dict[str, tuple[str, ...]] = {}
     schema: int = SCHEMA
 
     @property

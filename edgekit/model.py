@@ -11,7 +11,7 @@ are imported inside them and `model.py` itself must import fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,8 @@ class Model:
         files: other files (weights) that belong to the source, hashed with it; relative to the model's folder.
         features: what is watched for drift, by the name of an input or output; None: not watched. What is not named
             is watched by default. Another name is a number of the model's own, with `compute`.
+        labels: by an output's name, what the entries of its last axis stand for, such as its classes, in their order.
+            They travel in the manifest and in bundles; one a line, so a label has no line break.
         origin, licence: where the model comes from, and under what terms.
     """
 
@@ -109,6 +111,7 @@ class Model:
     depends_on: tuple[str, ...] = ()
     files: tuple[str, ...] = field(default=())
     features: Mapping[str, Watch | None] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     origin: str = ""
     licence: str = ""
 
@@ -124,8 +127,24 @@ class Model:
                 f"Model {self.name!r} declares the inputs {names}.", remedy="Give each of its inputs one name."
             )
         dimensions(self.inputs)
+        self._check_labels()
         if self.metric is not None and self.evaluation is None:
             raise ModelError(
                 f"Model {self.name!r} has a metric but no evaluation data.",
                 remedy="Add `evaluation=`, or drop the metric and say why in `no_metric_because`.",
             )
+
+    def _check_labels(self) -> None:
+        for name, labels in self.labels.items():
+            if name not in self.outputs:
+                raise ModelError(
+                    f"Model {self.name!r} has labels for {name!r}, which is none of its outputs.",
+                    remedy=f"Name one of {', '.join(self.outputs)}.",
+                )
+            if isinstance(labels, str) or not all(
+                isinstance(label, str) and label.strip() and len(label.splitlines()) == 1 for label in labels
+            ):
+                raise ModelError(
+                    f"Model {self.name!r} has labels for {name!r} that are not texts of one line each.",
+                    remedy="Give a list of texts, one for each entry of the output's last axis, none of them empty.",
+                )

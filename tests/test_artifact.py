@@ -130,8 +130,21 @@ def without_sizes(manifest: dict[str, Any]) -> None:
     manifest["golden"].pop("sizes")
 
 
+def without_labels(manifest: dict[str, Any]) -> None:
+    """As schema 5 had it."""
+    manifest["schema"] = 5
+    manifest.pop("labels")
+
+
+def test_the_fifth_schema_is_read(make_artifact: Make) -> None:
+    """What schema 6 added is taken as empty."""
+    old = read_manifest(changed(make_artifact(), without_labels), where="it")
+    assert (old.schema, old.labels) == (5, {})
+
+
 def without_reference(manifest: dict[str, Any]) -> None:
     """As schema 4 had it."""
+    without_labels(manifest)
     manifest["schema"] = 4
     manifest.pop("reference")
 
@@ -172,7 +185,7 @@ def test_files_in_use_are_listed(make_artifact: Make) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update(schema=6), "schema 6.*upgrade"),
+        (lambda m: m.update(schema=7), "schema 7.*upgrade"),
         (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.pop("golden"), "golden"),

@@ -20,6 +20,10 @@ X = TensorSpec("x", (1,))
         ({"name": ""}, "cannot be used in paths"),
         ({"inputs": ()}, "declares the inputs"),
         ({"inputs": (X, X)}, "declares the inputs"),
+        ({"labels": {"other": ("a", "b")}}, "labels for 'other', which is none of its outputs"),
+        ({"labels": {"output": ("a", "b\nc")}}, "not texts of one line each"),
+        ({"labels": {"output": ("a", " ")}}, "not texts of one line each"),
+        ({"labels": {"output": "ab"}}, "not texts of one line each"),
         ({"metric": Metric("accuracy", lambda _outputs, _targets: 0.0)}, "no evaluation data"),
     ],
 )

@@ -44,6 +44,7 @@ def command(artifact: Path, *, as_json: bool) -> None:
         ["payload", f"{manifest.payload}, {output.size(manifest.payload_bytes)}"],
         *[["input", f"{spec.name} {spec.describe()} {spec.layout or ''}".strip()] for spec in manifest.inputs],
         *[["output", f"{spec.name} {spec.describe()} {spec.layout or ''}".strip()] for spec in manifest.outputs],
+        *[["labels", f"{name}: {_few(labels)}"] for name, labels in manifest.labels.items()],
         ["tensors stored", ", ".join(f"{count} × {dtype}" for dtype, count in manifest.stored_dtypes.items())],
         *([["sizes", _nominal(manifest.inputs)]] if any(spec.varies for spec in manifest.inputs) else []),
         ["parity", f"{output.decibel(parity.worst_snr_db, exact=True)} over {parity.data}"],
@@ -69,6 +70,11 @@ def _drift(reference: DriftReference) -> str:
     if reference.id is None:
         return f"– ({reference.because})"
     return f"{reference.id[:12]}, {reference.samples} samples"
+
+
+def _few(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:12])
+    return shown if len(labels) <= 12 else f"{shown}, ... ({len(labels)})"
 
 
 def _nominal(inputs: Sequence[TensorSpec]) -> str:

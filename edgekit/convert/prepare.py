@@ -124,9 +124,25 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
         drift_reference=drift_reference,
         drift_samples=drift_samples,
         no_drift_because=no_drift_because,
+        labels=_labels(model, specs),
     )
     (work / SOURCE_JSON).write_bytes(msgspec.json.encode(facts))
     shutil.rmtree(opened, ignore_errors=True)
+
+
+def _labels(model: Model, outputs: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:
+    """The model's labels, one for each entry of an output's last axis.
+
+    Raises:
+        ModelError: there are more or fewer.
+    """
+    for spec in outputs:
+        if spec.name in model.labels and spec.shape[-1:] != (count := len(model.labels[spec.name]),):
+            raise ModelError(
+                f"Model {model.name!r} has {count} labels for {spec.name!r}, which is {spec.describe()}.",
+                remedy="Give one for each entry of its last axis.",
+            )
+    return {name: tuple(labels) for name, labels in model.labels.items()}
 
 
 def _fixed(model: Model, job: Job) -> Model:

@@ -99,6 +99,7 @@ class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift_reference: str | None = None
     drift_samples: int = 0
     no_drift_because: str | None = None
+    labels: dict[str, tuple[str, ...]] = {}
 
 
 def save_arrays(folder: Path, stem: str, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:

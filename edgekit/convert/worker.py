@@ -162,6 +162,11 @@ def _recipe(job: Job, stage: Callable[[str], None]) -> None:
         ),
         notes=converted.notes,
         budget=job.budget,
+        labels={
+            spec.name: facts.labels[spec.name]
+            for spec in proof.outputs
+            if spec.name in facts.labels and spec.shape[-1:] == (len(facts.labels[spec.name]),)  # else its layout moved
+        },
     )
     (work / MANIFEST).write_bytes(manifest.encode())
     build = Build(

@@ -124,6 +124,7 @@ model = Model(
     calibration=calibration,
     evaluation=evaluation,
     metric=Metric("accuracy", accuracy),
+    labels={"logits": tuple("0123456789")},
     depends_on=("torch", "scikit-learn"),
     origin="Trained here on scikit-learn's load_digits (UCI Optical Recognition of Handwritten Digits, 1998)",
     licence="Apache-2.0 (code, weights); data set CC BY 4.0 (UCI), shipped with scikit-learn (BSD-3-Clause)",

@@ -305,6 +305,7 @@ model = Model(
     calibration=calibration,
     evaluation=evaluation,
     metric=Metric("accuracy", accuracy),
+    labels={"logits": LANGUAGES},
     depends_on=("torch", "babel"),
     files=(WEIGHTS,),
     origin="Trained here on names of the Unicode CLDR, as Babel ships them",

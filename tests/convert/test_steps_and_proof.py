@@ -12,7 +12,9 @@ import pytest
 from edgekit.artifact import Bindings
 from edgekit.convert import prove
 from edgekit.convert.formats import Converted
-from edgekit.errors import ConversionError, ParityError
+from edgekit.convert.prepare import _labels
+from edgekit.errors import ConversionError, ModelError, ParityError
+from edgekit.model import Model
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
 from tests.convert.conftest import make
@@ -95,3 +97,11 @@ def test_whole_steps_are_shared(cache: Path, tiny: Callable[..., Path], tmp_path
     (outcome,) = make(tiny(), "tflite:int8", out=tmp_path / "out", on_stage=lambda title, _: stages.append(title))
     assert outcome.artifact is not None, outcome.error
     assert set(stages) == {"tflite:int8"}, "neither the source nor the lowering ran again"
+
+
+def test_labels_are_one_for_each_entry_of_the_last_axis() -> None:
+    model = Model("m", "pytorch", object, (TensorSpec("x", (1,)),), labels={"output": ("cat", "dog")})
+    assert _labels(model, [TensorSpec("output", (1, 2))]) == {"output": ("cat", "dog")}
+    for shape, told in (((1, 3), r"float32\[1, 3\]"), ((), r"float32\[\]")):
+        with pytest.raises(ModelError, match=f"2 labels for 'output', which is {told}"):
+            _labels(model, [TensorSpec("output", shape)])
