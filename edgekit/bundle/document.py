@@ -13,7 +13,9 @@ from edgekit.errors import BundleError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
+READS = (1, 2)
+"""1: without `options`, which a reader takes as empty."""
 NAME = "bundle.json"
 
 
@@ -36,6 +38,7 @@ class BundleDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[FileEntry, ...]
     generator: str
     generator_sha256: str
+    options: dict[str, str] = {}
     schema: int = SCHEMA
 
 
@@ -58,8 +61,10 @@ def read_bundle(folder: Path) -> BundleDocument:
     try:
         content = file.read_bytes()
         schema = msgspec.json.decode(content, type=dict).get("schema")
-        if schema != SCHEMA:
-            raise BundleError(f"{file} has schema {schema}; this version reads {SCHEMA}.", remedy=remedy)
+        if schema not in READS:
+            raise BundleError(
+                f"{file} has schema {schema}; this version reads {', '.join(map(str, READS))}.", remedy=remedy
+            )
         return _DOCUMENT.decode(content)
     except OSError as error:
         raise BundleError(f"{folder} is no bundle: {error.strerror or error}.", remedy=remedy) from error

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def write_bundle(artifacts: Sequence[Artifact], kind_name: str, out: Path, name: str | None = None) -> BundleDocument:
+def write_bundle(
+    artifacts: Sequence[Artifact],
+    kind_name: str,
+    out: Path,
+    name: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> BundleDocument:
     """Makes a bundle of one model's artifacts, preferred first, fallback last, in a new folder.
 
     Args:
@@ -28,16 +34,18 @@ def write_bundle(artifacts: Sequence[Artifact], kind_name: str, out: Path, name:
         kind_name: a registered kind, such as `android`.
         out: the folder, which must not exist.
         name: the bundle's name; the model's where there is none.
+        options: of the kind, by name, such as `array`; "" where an option has no value.
 
     Raises:
         PluginError: there is no such kind.
-        BundleError: the kind cannot hold these artifacts, or something is at `out`.
+        BundleError: the kind cannot hold these artifacts or has no such option, or something is at `out`.
         CorruptArtifactError: a file of an artifact is not what its manifest says.
         StorageError: disk full, read-only, no permission.
     """
     registered = plugins.load("bundle", kind_name)
     kind: Kind = registered()
-    request = _request(artifacts, kind_name, kind, name)
+    _refuse_options(options or {}, kind_name, kind)
+    request = msgspec.structs.replace(_request(artifacts, kind_name, kind, name), options=dict(options or {}))
     if out.exists() or out.is_symlink():
         raise _in_the_way(out)
     for variant in request.variants:
@@ -51,6 +59,7 @@ def write_bundle(artifacts: Sequence[Artifact], kind_name: str, out: Path, name:
             name=request.name,
             model=request.preferred.manifest.model,
             artifacts=tuple(_bundled(request)),
+            options=request.options,
             files=tuple(_entries(folder)),
             generator=generator(),
             generator_sha256=plugins.code_sha256(registered),
@@ -85,6 +94,17 @@ def _request(artifacts: Sequence[Artifact], kind_name: str, kind: Kind, name: st
     for artifact in artifacts[1:]:
         _refuse_other_interface(artifacts[0], artifact)
     return Request(name, tuple(_variants(artifacts)))
+
+
+def _refuse_options(options: Mapping[str, str], kind_name: str, kind: Kind) -> None:
+    known: Mapping[str, str] = getattr(kind, "options", {})
+    for name in options:
+        if name not in known and not any(name.startswith(one) and one.endswith(".") for one in known):
+            listed = "; ".join(f"{one}: {does}" for one, does in known.items())
+            raise BundleError(
+                f"A bundle for {kind_name} has no option {name!r}.",
+                remedy=f"It has these: {listed}." if known else "It has none.",
+            )
 
 
 def _refuse_unfit(artifact: Artifact, kind_name: str, kind: Kind) -> None:

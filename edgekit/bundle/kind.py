@@ -40,12 +40,14 @@ class Variant(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """What is to be bundled, checked by the frame: one model, and for all variants the same interface.
 
+    `options` are those of the kind that were asked for; one without a value has "".
     That is: inputs and outputs of the same names, shapes and layouts, and the same dtypes once dequantized.
     `name` is the bundle's, letters, digits, `_`, `-` and `.`, and is no identifier yet in any language.
     """
 
     name: str
     variants: tuple[Variant, ...]
+    options: dict[str, str] = {}
 
     @property
     def preferred(self) -> Variant:
@@ -65,6 +67,9 @@ class Kind(Protocol):
         formats: the artifacts' formats that it holds, such as `tflite`.
         variants: whether it holds several artifacts of one model.
         varying: whether its wrapper can take sizes that vary.
+
+    A kind may have `options`, a name to what it does; one that ends in `.` begins the names of a family, such as
+    `group.`. Their values are the kind's own to check.
     """
 
     formats: tuple[str, ...]

@@ -194,7 +194,11 @@ def test_a_kind_that_fails(plain: type[Plain], tiny_artifact: Artifact, tmp_path
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"{", "is no bundle document"), (b'{"schema":9}', "has schema 9; this version reads 1"), (None, "is no bundle")],
+    [
+        (b"{", "is no bundle document"),
+        (b'{"schema":9}', "has schema 9; this version reads 1, 2"),
+        (None, "is no bundle"),
+    ],
 )
 def test_what_is_no_bundle(tmp_path: Path, content: bytes | None, says: str) -> None:
     if content is not None:
