@@ -7,16 +7,21 @@ names of the golden files (`edgekit.bundle.kotlin`) and the build script.
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from edgekit.bundle.ai_pack import pack_files, pack_folder, pack_readme
 from edgekit.bundle.document import generator
 from edgekit.bundle.kotlin import HARD_KEYWORDS, KINDS, asset_folder, golden_file, string, wrapper_file
 from edgekit.bundle.names import comment, distinct, snake, upper_camel
+from edgekit.bundle.tflite import Image, annotated, label_files, metadata
 from edgekit.bundle.versions import proven_version
 from edgekit.errors import BundleError
 
 if TYPE_CHECKING:
-    from edgekit.bundle.kind import Content, Request
+    from collections.abc import Mapping
+
+    from edgekit.bundle.kind import Content, Request, Variant
 
 _TEMPLATES = Path(__file__).parent / "templates" / "android"
 _STORED = ("int8", "uint8", "int16", "int32")
@@ -29,36 +34,86 @@ class Android:
     formats = ("tflite",)
     variants = True
     varying = False
-    parts = ("edgekit.bundle.kotlin", "edgekit.bundle.names", "edgekit.bundle.versions", "edgekit.bundle.templates")
+    options = MappingProxyType(
+        {
+            "metadata": "`none` leaves the models without TFLite metadata",
+            "image.": "image.INPUT=MEAN/STD tells in the metadata that an input is an image, and how it is normalized",
+            "ai-pack": "puts the models into an AI pack of Play's: install-time, fast-follow or on-demand",
+            "group.": "group.VARIANT=PROPERTIES tells which devices get a variant of the AI pack",
+        }
+    )
+    parts = ("edgekit.bundle.ai_pack", "edgekit.bundle.kotlin", "edgekit.bundle.names", "edgekit.bundle.versions",
+             "edgekit.bundle.templates", "edgekit.bundle.tflite")  # fmt: skip
 
     def files(self, request: Request) -> dict[str, Content]:
-        """The module's files; a payload lies at `src/main/assets/edgekit/NAME/VARIANT/model.tflite`.
+        """The module's files; a payload lies at `src/main/assets/edgekit/NAME/VARIANT/model.tflite`, or in the AI pack.
 
         Raises:
-            BundleError: a dtype that LiteRT's Java API does not take, or no version of LiteRT to pin.
+            BundleError: a dtype that LiteRT's Java API does not take, no version of LiteRT to pin, or an option that
+                does not fit.
         """
         _refuse_dtypes(request)
+        packed = "ai-pack" in request.options
+        if not packed and (stray := [name for name in request.options if name.startswith("group.")]):
+            raise BundleError(
+                f"The option {stray[0]!r} is of an AI pack, and there is none.",
+                remedy="Add --option ai-pack=install-time.",
+            )
+        payloads = [_payload(variant, request.options) for variant in request.variants]
+        pack = pack_files(request, payloads) if packed else {}
         package = "edgekit.bundles." + _package(request)
         version = proven_version([variant.manifest for variant in request.variants], "ai-edge-litert", "litert")
         wrapper = _wrapper_name(request)
         source, test = (f"src/{side}/kotlin/{package.replace('.', '/')}" for side in ("main", "androidTest"))
         files: dict[str, Content] = {
+            **pack,
             "build.gradle.kts": _build_script(package, version),
             "README.md": _readme(request, package, wrapper, version),
             "src/main/AndroidManifest.xml": "<manifest />\n",
-            f"{source}/{wrapper}.kt": wrapper_file(request, package, wrapper, version),
+            f"{source}/{wrapper}.kt": wrapper_file(
+                request, package, wrapper, version, pack_folder if packed else asset_folder
+            ),
             f"{source}/Runtime.kt": _template("Runtime.kt", package, wrapper),
             f"{test}/Npy.kt": _template("Npy.kt", package, wrapper),
-            f"{test}/GoldenTest.kt": _template("GoldenTest.kt", package, wrapper),
+            f"{test}/GoldenTest.kt": _template("GoldenTest.kt", package, wrapper).replace(
+                "CONTEXT", "context" if packed else "targetContext"
+            ),
             f"{test}/Golden.kt": golden_file(request, package),
         }
-        for variant in request.variants:
-            files[f"src/main/assets/{asset_folder(request, variant)}/model.tflite"] = variant.payload
+        for variant, payload in zip(request.variants, payloads, strict=True):
+            if packed:  # the module's own test has no pack: it brings the models along
+                files[f"src/androidTest/assets/{pack_folder(request, variant)}/model.tflite"] = payload
+            else:
+                files[f"src/main/assets/{asset_folder(request, variant)}/model.tflite"] = payload
             files[f"src/main/assets/{asset_folder(request, variant)}/manifest.json"] = variant.file("manifest.json")
             golden = variant.manifest.golden
             for i, name in enumerate((*golden.inputs, *golden.outputs)):
                 files[f"src/androidTest/assets/{asset_folder(request, variant)}/golden-{i}.npy"] = variant.file(name)
         return files
+
+
+def _payload(variant: Variant, options: Mapping[str, str]) -> Content:
+    """A variant's model, with TFLite metadata unless they are not wanted."""
+    images = {name.removeprefix("image."): text for name, text in options.items() if name.startswith("image.")}
+    inputs = {tensor.name: tensor for tensor in variant.manifest.inputs}
+    wanted = options.get("metadata", "")
+    if wanted not in ("", "none") or (wanted and images):
+        raise BundleError(
+            f"The option metadata={wanted} does not go with the others."
+            if images
+            else f"There is no metadata={wanted}.",
+            remedy="Use metadata=none to leave them out, and image.INPUT=MEAN/STD without it.",
+        )
+    if wanted == "none":
+        return variant.payload
+    for name in images:
+        if name not in inputs:
+            raise BundleError(
+                f"The model has no input {name!r} to be an image.", remedy=f"Name one of {', '.join(inputs)}."
+            )
+    content = variant.payload.read_bytes()
+    table = metadata(variant.artifact, content, {name: Image.read(text, inputs[name]) for name, text in images.items()})
+    return annotated(content, table, label_files(variant.manifest), title=variant.artifact.title)
 
 
 def _refuse_dtypes(request: Request) -> None:
@@ -131,6 +186,11 @@ def _readme(request: Request, package: str, wrapper: str, version: str) -> str:
         for variant in request.variants
     )
     origin = request.preferred.manifest.provenance
+    metadata_said = (
+        "The models are the artifacts' own files."
+        if request.options.get("metadata") == "none"
+        else "The models\nare the artifacts' own, with TFLite metadata around them: names, and labels if there are any."
+    )
     return f"""# {comment(request.name)}
 
 A Gradle library module, made by {generator()} of the model {comment(request.preferred.manifest.model)}. `bundle.json`
@@ -143,9 +203,7 @@ settings.gradle.kts and `implementation(project(":{request.name}"))` to the app.
 |---|---|---|
 {rows}
 
-The first variant that loads is taken; the last is the fallback, and must run on every device. To have Google Play send
-a device only what it can use, move a variant's folder into an AI pack, for a device group of yours; leave the fallback
-here.
+The first variant that loads is taken; the last is the fallback, and must run on every device. {metadata_said}
 
 - LiteRT is pinned to {version}, with which the models were proven. If Maven has no such version, take the next one
   and run the test.
@@ -155,4 +213,4 @@ here.
 
 Origin: {comment(origin.origin or "not told")}.
 Licence: {comment(origin.licence or "not told")}.
-"""
+{pack_readme(request, package, wrapper) if "ai-pack" in request.options else ""}"""

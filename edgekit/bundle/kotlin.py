@@ -11,6 +11,9 @@ from edgekit.bundle.document import generator
 from edgekit.bundle.names import comment, distinct, literal, lower_camel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgekit.artifact import Manifest
     from edgekit.bundle.kind import Request, Variant
     from edgekit.specs import TensorSpec
 
@@ -51,8 +54,13 @@ def asset_folder(request: Request, variant: Variant) -> str:
     return f"edgekit/{request.name}/{variant.name}"
 
 
-def wrapper_file(request: Request, package: str, wrapper: str, version: str) -> str:
-    """The typed class of one model, with the tables of all its variants."""
+def wrapper_file(
+    request: Request, package: str, wrapper: str, version: str, folder: Callable[[Request, Variant], str] = asset_folder
+) -> str:
+    """The typed class of one model, with the tables of all its variants.
+
+    `folder` tells where a variant's model lies in the assets.
+    """
     manifest = request.preferred.manifest
     inputs = distinct([t.name for t in manifest.inputs], lower_camel, HARD_KEYWORDS, ("loaded",))
     outputs = distinct([t.name for t in manifest.outputs], lower_camel, HARD_KEYWORDS)
@@ -65,10 +73,11 @@ def wrapper_file(request: Request, package: str, wrapper: str, version: str) -> 
         f"     * @param {name} {_said(tensor)}" for name, tensor in zip(inputs, manifest.inputs, strict=True)
     )
     answers = ", ".join(f"loaded.{_kind(tensor)[1]}({i})" for i, tensor in enumerate(manifest.outputs))
-    variants = "\n".join(_variant(request, variant) for variant in request.variants)
+    variants = "\n".join(_variant(variant, folder(request, variant)) for variant in request.variants)
     return f"""package {package}
 
 import android.content.Context
+import java.io.File
 
 /** With what the models were proven. */
 internal object Proven {{
@@ -105,14 +114,15 @@ public class {wrapper} private constructor(private val loaded: Loaded) : AutoClo
     }}
 
     public companion object {{
-        /**
+{_labels(manifest, outputs)}        /**
          * Loads the first variant that can be loaded on this device, or the one that is named.
          *
+         * @param folder where the models lie if they are no assets of the app, such as an AI pack's `assetsPath()`
          * @throws RuntimeVersionException the runtime is not one for these models
          * @throws NoVariantException not even the fallback can be loaded
          */
-        public fun open(context: Context, threads: Int = 1, variant: String? = null): {wrapper} =
-            {wrapper}(Loaded.open(context, VARIANTS, threads, variant))
+        public fun open(context: Context, threads: Int = 1, variant: String? = null, folder: File? = null): {wrapper} =
+            {wrapper}(Loaded.open(context, VARIANTS, threads, variant, folder))
 
         /** In the order in which they are tried; the last is the fallback. */
         internal val VARIANTS: List<VariantInfo> = listOf(
@@ -123,7 +133,21 @@ public class {wrapper} private constructor(private val loaded: Loaded) : AutoClo
 """
 
 
-def _variant(request: Request, variant: Variant) -> str:
+def _labels(manifest: Manifest, outputs: Sequence[str]) -> str:
+    """A list of labels for each output that has them."""
+    parts = []
+    for name, tensor in zip(outputs, manifest.outputs, strict=True):
+        if tensor.name not in manifest.labels:
+            continue
+        listed = "".join(f"            {string(label)},\n" for label in manifest.labels[tensor.name])
+        parts.append(
+            f"        /** What the entries of the last axis of {name} stand for. */\n"
+            f"        public val {name.removesuffix('_')}Labels: List<String> = listOf(\n{listed}        )\n\n"
+        )
+    return "".join(parts)
+
+
+def _variant(variant: Variant, folder: str) -> str:
     manifest = variant.manifest
     sides = [
         "\n".join(_tensor(tensor, binding) for tensor, binding in zip(specs, bindings, strict=True))
@@ -135,7 +159,7 @@ def _variant(request: Request, variant: Variant) -> str:
     return f"""            VariantInfo(
                 {string(variant.name)},
                 {string(variant.artifact.id)},
-                {string(asset_folder(request, variant) + "/model.tflite")},
+                {string(f"{folder}/model.tflite")},
                 listOf(
 {sides[0]}
                 ),

@@ -401,7 +401,7 @@ def test_what_it_cannot_hold(
 
 
 def test_an_option_that_it_does_not_have(altered: Callable[..., Artifact], tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no option 'arrays'.*array: compile the models in"):
+    with pytest.raises(BundleError, match="no option 'arrays'.*array: compiles the models in"):
         write_bundle([_proven(altered)], "c", tmp_path / "out", options={"arrays": ""})
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgekit.bundle.c.source import KEYWORDS, array_file, header_file, model_file, refuse_unsuitable
@@ -39,7 +40,7 @@ class C:
     formats = ("tflite", "onnx")
     variants = True
     varying = False
-    options = {"array": "compile the models in, at 64 bytes, so that no file is needed at run time"}  # noqa: RUF012 - never changed
+    options = MappingProxyType({"array": "compiles the models in, at 64 bytes: no file is needed at run time"})
     parts = ("edgekit.bundle.c", "edgekit.bundle.names", "edgekit.bundle.templates", "edgekit.bundle.versions")
 
     def files(self, request: Request) -> dict[str, Content]:

@@ -19,7 +19,7 @@ public class GoldenTest {
     public fun everyVariantAnswersAsItDidWhereItWasProven() {
         for (golden in Golden.ALL) {
             val variant = WRAPPER.VARIANTS.first { it.name == golden.variant }
-            Loaded.open(instrumentation.targetContext, WRAPPER.VARIANTS, 1, variant.name).use { loaded ->
+            Loaded.open(instrumentation.CONTEXT, WRAPPER.VARIANTS, 1, variant.name).use { loaded ->
                 val inputs = golden.inputs.map { npy(it) }
                 val wanted = golden.outputs.map { npy(it) }
                 val signal = DoubleArray(wanted.size)

@@ -1,10 +1,11 @@
 package PACKAGE
 
 import android.content.Context
+import java.io.File
 import java.io.FileInputStream
+import java.io.FileNotFoundException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
-import java.nio.MappedByteBuffer
 import java.nio.channels.FileChannel
 import org.tensorflow.lite.Interpreter
 import org.tensorflow.lite.TensorFlowLite
@@ -109,7 +110,7 @@ internal class Loaded private constructor(
 
     companion object {
         /** Loads the first of the variants that can be loaded, or the one that is named. */
-        fun open(context: Context, variants: List<VariantInfo>, threads: Int, name: String?): Loaded {
+        fun open(context: Context, variants: List<VariantInfo>, threads: Int, name: String?, folder: File? = null): Loaded {
             refuseRuntime()
             val tried = if (name == null) variants else variants.filter { it.name == name }
             require(tried.isNotEmpty()) { "there is no variant $name: choose one of ${variants.map { it.name }}" }
@@ -117,7 +118,7 @@ internal class Loaded private constructor(
             for (variant in tried) {
                 try {
                     val options = Interpreter.Options().setNumThreads(threads)
-                    val interpreter = Interpreter(map(context, variant.asset), options)
+                    val interpreter = Interpreter(map(context, variant.asset, folder), options)
                     try {
                         interpreter.allocateTensors()
                         return Loaded(variant, passedOver, interpreter)
@@ -147,13 +148,25 @@ internal class Loaded private constructor(
             }
         }
 
-        /** The asset is stored uncompressed, so it is mapped and never copied. */
-        private fun map(context: Context, asset: String): MappedByteBuffer =
-            context.assets.openFd(asset).use { file ->
+        /** What lies in a folder, or is an uncompressed asset, is mapped and never copied; a compressed asset is read. */
+        private fun map(context: Context, asset: String, folder: File?): ByteBuffer {
+            if (folder != null) {
+                return FileInputStream(File(folder, asset)).use { stream ->
+                    stream.channel.map(FileChannel.MapMode.READ_ONLY, 0, stream.channel.size())
+                }
+            }
+            val opened = try {
+                context.assets.openFd(asset)
+            } catch (_: FileNotFoundException) {
+                val content = context.assets.open(asset).use { it.readBytes() }
+                return direct(content.size).apply { put(content).rewind() }
+            }
+            return opened.use { file ->
                 FileInputStream(file.fileDescriptor).use { stream ->
                     stream.channel.map(FileChannel.MapMode.READ_ONLY, file.startOffset, file.declaredLength)
                 }
             }
+        }
 
         private fun direct(bytes: Int): ByteBuffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
 
