@@ -137,8 +137,8 @@ def _need_python(device: Device) -> None:
 def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
     runtimes: dict[str, dict[str, Any]] = info["runtimes"]
     if not any("package" in found for found in runtimes.values()):
-        reasons = "; ".join(f"{name}: {found['reason']}" for name, found in runtimes.items())
-        yield Finding("missing", "runtime", f"there is none ({reasons})", install_remedy(device, "litert"))
+        said = f"its Python has none of {', '.join(runtimes)}"
+        yield Finding("missing", "runtime", said, install_remedy(device, "litert"))
         return
     for name, found in runtimes.items():
         if "package" in found:

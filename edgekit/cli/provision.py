@@ -13,7 +13,15 @@ from edgekit.cli.output import json_option
 
 @click.command("provision")
 @click.argument("target")
-@click.option("--runtime", "runtimes", multiple=True, metavar="NAME", help="litert, onnxruntime, tvm, ...; repeatable.  [default: litert]")  # fmt: skip # noqa: E501
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help="litert, onnxruntime, tvm, ...; repeatable.  [default: litert, or none with --for]",
+)
+@click.option("--for", "purposes", multiple=True, type=click.Choice(["releases"]),
+              help="What a device needs to pull signed releases: the package tuf.")  # fmt: skip
 @click.option("--native", is_flag=True, help="Libraries for the native runner alone, even where there is a Python.")
 @click.option("--remove", "removes", is_flag=True, help="Take away what this command brought, and nothing else.")
 @click.option(
@@ -28,6 +36,7 @@ from edgekit.cli.output import json_option
 def command(
     target: str,
     runtimes: tuple[str, ...],
+    purposes: tuple[str, ...],
     native: bool,
     removes: bool,
     offline: Path | None,
@@ -39,16 +48,14 @@ def command(
     """Give TARGET the runtimes it needs, without internet there: fetched and checked here, verified there.
 
     They go into a folder of EdgeKit's own, which the runner puts before the device's own packages. A second call
-    moves nothing. One with another --runtime adds it.
+    moves nothing. One with another --runtime, or with --for, adds it.
     """
     from edgekit.devices import connect, load_target
     from edgekit.devices.environment import provision, remove
     from edgekit.devices.progress import Progress
 
-    if removes and (runtimes or offline or native):
-        raise click.UsageError(
-            "--remove takes everything away, and goes with no --runtime, --native or --offline-cache"
-        )
+    if removes and (runtimes or purposes or offline or native):
+        raise click.UsageError("--remove takes everything away, and goes with none of the options that bring something")
     found = load_target(target, folder)
     with connect(found) as device, locked(device, "provision", wait_s):
         if removes:
@@ -63,7 +70,7 @@ def command(
             task = bar.add_task(f"environment → {found.name}", total=None)
             result = provision(
                 device,
-                runtimes or ("litert",),
+                (*runtimes, *purposes) or ("litert",),
                 offline=offline,
                 libraries_only=native,
                 on_stage=lambda stage: bar.update(task, description=f"{found.name}: {stage}"),

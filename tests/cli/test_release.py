@@ -115,6 +115,35 @@ def test_a_device_follows_a_channel_and_proves_what_it_pulls(
     assert server.sent_bytes("/objects/") == 0
 
 
+def test_a_device_without_internet_gets_what_checks_releases(
+    edgekit: Callable[..., Answer], project: Project, server: WebServer, digits: Path, board: Board, tmp_path: Path
+) -> None:
+    """Its Python has nothing but the standard library. python-tuf comes as wheels from here, and goes again."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python, root, target = tmp_path / "bare/bin/python", tmp_path / "root", tmp_path / "bare.toml"
+    text = board.target.read_text().replace(str(board.root), str(root)).replace(sys.executable, str(python))
+    target.write_text(text.replace('name = "board"', 'name = "bare"'))
+
+    def pull_there() -> str:
+        argv = [python, root / "bin/edgekit-device.pyz", "pull", "digits_cnn"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 1
+        return done.stderr
+
+    project.release(digits / "tflite-float32")
+    project.run("follow", target, "--repository", project.path, "--url", server.url, "--channel", "beta")
+    assert "`edgekit provision TARGET --for releases` brings it" in pull_there()
+    environment = edgekit("provision", target, "--for", "releases", "--json").document["environment"]
+    assert environment["runtimes"] == ["releases"]
+    names = {package["name"] for package in environment["packages"]}
+    assert names >= {"tuf", "cryptography", "securesystemslib"}
+    assert "numpy" not in names, "which is for runtimes"
+    assert "no runtime is here for release 1" in pull_there(), "the signatures were checked"
+    assert edgekit("provision", target, "--for", "releases", "--json").document["environment"]["already_there"]
+    assert edgekit("provision", target, "--remove").code == 0
+    assert "--for releases" in pull_there()
+
+
 def test_what_the_device_fell_back_from_is_not_pulled_again(
     project: Project, server: WebServer, digits: Path, board: Board
 ) -> None:

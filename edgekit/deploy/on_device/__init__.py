@@ -16,12 +16,14 @@ languages call `python3 edgekit-device.pyz current MODEL`, or keep to the files 
     links.py    where `current` and `previous` lead, and how they are switched
     record.py   the log of what became current, failed and was left
     whole.py    whether a stored artifact is what its id says
+    environment.py    the packages that `edgekit provision` brought
     model.py    `open_model`: starts, failures, the decision to fall back
     web.py, trust.py, fetch.py, pull.py     updates from a release repository (docs/releases.md), by the device itself
     exclusive.py    one pull of a model at a time
 """
 
+from .environment import use_environment
 from .links import Links, StoreError
 from .model import Model, NoModelError, open_model
 
-__all__ = ["Links", "Model", "NoModelError", "StoreError", "open_model"]
+__all__ = ["Links", "Model", "NoModelError", "StoreError", "open_model", "use_environment"]

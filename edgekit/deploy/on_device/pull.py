@@ -24,6 +24,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from . import links, record, whole
+from .environment import site_folder, use_environment
 from .exclusive import exclusive
 from .fetch import fetch, partial_folder
 from .links import Links, StoreError
@@ -92,6 +93,7 @@ def pull(root: str, model: str, config: Optional[Config] = None) -> Pulled:
     """
     folder = links.folder_of(root, model)
     config = config or read_config(root)
+    use_environment(root)  # python-tuf, where it was provisioned
     pulling = os.path.join(partial_folder(root, model), "pulling")
     with exclusive(pulling, _PULL_WAIT_S, "another pull of %s" % model):
         repository = Repository(config.url, os.path.join(root, "releases", "metadata"))
@@ -187,8 +189,8 @@ def _run(root: str, request: Dict[str, Any]) -> List[Dict[str, Any]]:
     if not os.path.exists(runner):
         raise StoreError("the runner %s is not here: `edgekit deploy` or `edgekit release follow` brings it." % runner)
     environment = dict(os.environ)
-    site = os.path.join(root, "env", "current", "site")
-    if os.path.isdir(site):
+    site = site_folder(root)
+    if site is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [site, environment.get("PYTHONPATH")]))
     argv = [sys.executable, runner, json.dumps(dict(request, schema=RUNNER_SCHEMA))]
     try:

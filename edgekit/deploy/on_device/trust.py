@@ -13,6 +13,7 @@ of their manifests, which have the sha256 of every file; so its signatures vouch
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -163,8 +164,11 @@ def _updater(url: str, folder: str, root: Optional[bytes]) -> Any:
         from tuf.api.exceptions import DownloadHTTPError
         from tuf.ngclient.fetcher import FetcherInterface
         from tuf.ngclient.updater import Updater
-    except ImportError as error:
-        raise UntrustedError("releases are checked by the package tuf, which is not here (%s)." % error) from error
+    except (ImportError, TypeError) as error:  # the latter: python-tuf 6.0 in Python 3.8
+        raise UntrustedError(
+            "releases are checked by the package tuf, which cannot be imported here (%s): "
+            "`edgekit provision TARGET --for releases` brings it." % error
+        ) from error
 
     class Fetcher(FetcherInterface):
         def _fetch(self, url: str) -> Iterator[bytes]:
@@ -175,7 +179,10 @@ def _updater(url: str, folder: str, root: Optional[bytes]) -> Any:
                     raise DownloadHTTPError(str(error), error.status) from error
                 raise
 
-    return Updater(folder, url + "/metadata/", fetcher=Fetcher(), bootstrap=root)
+    known = {}  # type: Dict[str, Any]
+    if "bootstrap" in inspect.signature(Updater).parameters:  # python-tuf before 6 has none, and reads its folder
+        known["bootstrap"] = root
+    return Updater(folder, url + "/metadata/", fetcher=Fetcher(), **known)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import msgspec
 from edgekit.artifact import FileEntry
 from edgekit.devices.environment import refusals
 from edgekit.devices.environment.fetching import fetch, fetch_libraries
-from edgekit.devices.environment.needs import needs_of, pinned
+from edgekit.devices.environment.needs import PURPOSES, needs_of, pinned
 from edgekit.devices.environment.platforms import Platform, ask_platform
 from edgekit.devices.environment.records import RECORD, Package, Record, SiteFile, read_record
 from edgekit.devices.environment.wheels import UNPACK, Wheel, WheelFile, select
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edgekit.devices.progress import Progress, Uploaded
 
 ALWAYS = ("numpy",)
-"""What the Python runner needs beside any runtime."""
+"""What the Python runner needs beside any runtime; unpinned, so that the runtime's own requirement decides."""
 _UNPACKED_BYTES_PER_S = 1e6
 """What the slowest board unpacks and hashes; only bounds are made of it."""
 
@@ -90,7 +90,7 @@ def provision(
 
     Args:
         device: connected.
-        runtimes: names such as `litert`.
+        runtimes: names such as `litert`, and of purposes (`needs.PURPOSES`) such as `releases`.
         offline: a folder of wheels instead of the package index.
         libraries_only: no Python packages even where there is a Python: for the native runner.
         on_stage: told what is being done.
@@ -176,15 +176,18 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
     needs = {runtime: needs_of(runtime) for runtime in runtimes}
     wheels: tuple[Wheel, ...] = ()
     if platform.python is not None:
-        wanted = sorted({*ALWAYS, *(pinned(wheel) for need in needs.values() for wheel in need.wheels)})
+        always = () if set(needs) <= set(PURPOSES) else ALWAYS
+        wanted = sorted({*always, *(pinned(wheel) for need in needs.values() for wheel in need.wheels)})
         wheels = fetch(name, wanted, platform, offline)
         patterns = [need.parts for need in needs.values()]
     else:
         without = [runtime for runtime, need in needs.items() if not need.libraries]
         if without:
             raise NoWheelError(
-                f"{name} has no Python 3.8 or newer, and the runtime {without[0]!r} cannot do without.",
-                remedy="Install Python there, or take another runtime (--runtime litert).",
+                f"{name} has no Python 3.8 or newer, and {_kind(without[0])} cannot do without.",
+                remedy="Install Python there, or push releases from here (edgekit release push)."
+                if without[0] in PURPOSES
+                else "Install Python there, or take another runtime (--runtime litert).",
             )
         patterns = [need.libraries for need in needs.values()]
     parts = []
@@ -200,6 +203,10 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
         files={file.path: SiteFile(file.sha256, file.bytes) for file in sorted(files, key=lambda file: file.path)},
     )
     return Plan(record, wheels, tuple(parts))
+
+
+def _kind(need: str) -> str:
+    return f"what pulls {need}" if need in PURPOSES else f"the runtime {need!r}"
 
 
 def _package(wheel: Wheel, *, whole: bool) -> Package:

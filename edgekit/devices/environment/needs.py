@@ -1,4 +1,4 @@
-"""What a device needs of a runtime, as the runtime's own module says it (`edgekit.runner.runtimes`)."""
+"""What a device needs: for a runtime, as its own module says it (`edgekit.runner.runtimes`), or for a purpose."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ class Needs(msgspec.Struct, frozen=True):
     libraries: dict[str, tuple[str, ...]]
 
 
+PURPOSES = {"releases": Needs(("tuf", "cryptography"), {}, {})}
+"""What is wanted there beside runtimes: `releases` is for pulling signed releases (edgekit.deploy.on_device.trust)."""
+
+
 def needs_of(runtime: str) -> Needs:
-    """What a runtime needs; one that does not say is one wheel named like its package.
+    """What a runtime needs, or a purpose; a runtime that does not say is one wheel named like its package.
 
     Raises:
         PluginError: there is no such runtime.
     """
+    if runtime in PURPOSES:
+        return PURPOSES[runtime]
     module = plugins.load("runtime", runtime)
     return Needs(
         tuple(getattr(module, "WHEELS", (module.PACKAGES[0].replace("_", "-"),))),
