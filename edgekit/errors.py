@@ -184,6 +184,10 @@ class ActivationRefusedError(DeviceError):
     exit_status = EXIT_FAILED_CHECK
 
 
+class NoShellError(DeviceError):
+    """The device can be measured on, and has neither shell nor store: a browser."""
+
+
 class RuntimeMissingError(DeviceError):
     """No runtime for the artifact's format was found on the device."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edgekit.bench.measure import Prepared
     from edgekit.bench.run import Run
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Extras:
 
 
 def add_extras(
-    device: Device, prepared: Prepared, run: Run, extras: Extras, on_event: Callable[[dict[str, Any]], None]
+    device: RunnerDevice, prepared: Prepared, run: Run, extras: Extras, on_event: Callable[[dict[str, Any]], None]
 ) -> Run:
     """The Run with its extra runs; the caller holds the device's lock. A failure becomes the extra's `because`."""
     if extras.profile:
@@ -44,7 +44,7 @@ def add_extras(
     return run
 
 
-def _profiled(device: Device, prepared: Prepared, on_event: Callable[[dict[str, Any]], None]) -> Profile:
+def _profiled(device: RunnerDevice, prepared: Prepared, on_event: Callable[[dict[str, Any]], None]) -> Profile:
     try:
         return profile(device, prepared, on_event)
     except DeviceError as error:
@@ -52,7 +52,7 @@ def _profiled(device: Device, prepared: Prepared, on_event: Callable[[dict[str, 
 
 
 def _sustained(
-    device: Device, prepared: Prepared, seconds: float, on_event: Callable[[dict[str, Any]], None]
+    device: RunnerDevice, prepared: Prepared, seconds: float, on_event: Callable[[dict[str, Any]], None]
 ) -> Sustained:
     try:
         _, outside = await_limits(

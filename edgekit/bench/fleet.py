@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from edgekit.devices.device import connect
+from edgekit.devices.device import connect_runner
 from edgekit.errors import (
     EXIT_DONE,
     EXIT_INCONCLUSIVE,
@@ -120,10 +120,8 @@ def measure_all(
 def _machine(target: Target) -> Iterator[tuple[Target, str | EdgeKitError]]:
     """What tells whether two targets are one machine: its boot id, else its address; or why it cannot be asked."""
     try:
-        with connect(target) as device:
-            asked = device.run(["cat", _BOOT_ID], timeout_s=10, step="asking for its boot id")
-            told = asked.stdout.decode("utf-8", "replace").strip()
-            yield target, told if asked.code == 0 and told else device.transport.describe
+        with connect_runner(target) as device:
+            yield target, device.ask_boot_id() or device.describe
     except EdgeKitError as error:
         yield target, error
 

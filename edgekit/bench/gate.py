@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.bench.measure import Event, Measured, Prepared
     from edgekit.bench.order import Pair, Side
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 LOOKS = 2
 RETRIES = 3
@@ -68,7 +68,7 @@ class _Turns:
     """Measures blocks in turn, and keeps them side by side."""
 
     def __init__(
-        self, device: Device, sides: Mapping[Side, Prepared], on_block: Callable[[Side, int, Event], None]
+        self, device: RunnerDevice, sides: Mapping[Side, Prepared], on_block: Callable[[Side, int, Event], None]
     ) -> None:
         self._device = device
         self._sides = sides
@@ -124,7 +124,7 @@ class _Turns:
 
 
 def gate(
-    device: Device,
+    device: RunnerDevice,
     baseline: Artifact,
     candidate: Artifact,
     *,

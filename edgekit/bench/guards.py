@@ -18,13 +18,12 @@ import msgspec
 
 from edgekit.bench.facts import Facts, temperatures, told
 from edgekit.devices.android import THERMAL_STATUS
-from edgekit.devices.conditions import ask_conditions
 from edgekit.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgekit.devices import Device, Target
+    from edgekit.devices import RunnerDevice, Target
     from edgekit.devices.conditions import Conditions
 
 FIXED = frozenset({"performance", "userspace"})
@@ -58,7 +57,7 @@ class Patience:
 
 
 def await_limits(
-    device: Device, patience: Patience, on_wait: Callable[[str], object] = lambda _outside: None
+    device: RunnerDevice, patience: Patience, on_wait: Callable[[str], object] = lambda _outside: None
 ) -> tuple[Conditions, str]:
     """Waits until the device is within its target's limits, or patience ends.
 
@@ -75,7 +74,7 @@ def await_limits(
     """
     limits = device.target.limits
     while True:
-        now = ask_conditions(device, watch_s=0)
+        now = device.conditions(watch_s=0)
         outside = "; ".join(violations(now, device.target, before=True))
         if not outside or patience.left_s <= 0:
             return now, outside

@@ -16,12 +16,8 @@ from edgekit.bench.run import Block, Context, GivenUp, Run, new_run_id
 from edgekit.bench.sense import rebooted_meanwhile, same_boot, sensible, whole, whole_runtime
 from edgekit.bench.size import shipped_bytes
 from edgekit.bench.statistics import summarise
-from edgekit.devices.conditions import ask_conditions
-from edgekit.devices.fitting import check_fits
 from edgekit.devices.progress import Progress
 from edgekit.devices.runner_client import run_request
-from edgekit.devices.runners import runner_for
-from edgekit.devices.store import Store
 from edgekit.errors import ConnectionLostError, OutsideLimitsError
 from edgekit.runner import SCHEMA
 
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgekit.artifact import Artifact, GoldenSize
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
     from edgekit.devices.runners import Runner
 
 NS = 1_000_000_000
@@ -67,7 +63,7 @@ class GaveUpError(OutsideLimitsError):
 
 
 def bench(
-    device: Device,
+    device: RunnerDevice,
     artifact: Artifact,
     *,
     threads: int,
@@ -98,7 +94,9 @@ def bench(
     return add_extras(device, prepared, run, extras, partial(on_event, blocks))
 
 
-def measure_blocks(device: Device, prepared: Prepared, blocks: int, on_event: Callable[[int, Event], None]) -> Run:
+def measure_blocks(
+    device: RunnerDevice, prepared: Prepared, blocks: int, on_event: Callable[[int, Event], None]
+) -> Run:
     """The Run of that many blocks, less those that had to be given up; raises as `bench`."""
     measured: list[Measured] = []
     given_up: list[GivenUp] = []
@@ -115,26 +113,27 @@ def measure_blocks(device: Device, prepared: Prepared, blocks: int, on_event: Ca
 
 
 def prepare(
-    device: Device, artifact: Artifact, *, threads: int, on_bytes: Callable[[int], None] | None = None
+    device: RunnerDevice, artifact: Artifact, *, threads: int, on_bytes: Callable[[int], None] | None = None
 ) -> Prepared:
     """Brings an artifact to the device, unless it is there.
 
     Raises:
         UnsuitableArtifactError: it is compiled for another processor than the device's; nothing was sent.
         RuntimeMissingError: the device has nothing that runs it; nothing was sent.
-        TransferError, DeviceStorageError, ConnectionLostError, ...: see `Store.push`.
+        TransferError, DeviceStorageError, ConnectionLostError, ...: see `RunnerDevice.place`.
     """
-    check_fits(device, artifact)
-    runner = runner_for(device, artifact.manifest.runtime)
-    store = Store(device)
-    store.push(artifact, Progress(on_bytes) if on_bytes else None)
+    device.check_fits(artifact)
+    runner = device.runner(artifact.manifest.runtime)
+    path = device.place(artifact, Progress(on_bytes) if on_bytes else None)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    request = bench_request(device, artifact, store.artifact_path(artifact.id), threads)
+    request = bench_request(device, artifact, path, threads)
     patience = Patience(device.target.limits.wait_s)
     return Prepared(artifact, threads, request, runner, started, patience, shipped_bytes(artifact))
 
 
-def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None] = lambda _event: None) -> Measured:
+def measure(
+    device: RunnerDevice, prepared: Prepared, on_event: Callable[[Event], None] = lambda _event: None
+) -> Measured:
     """Measures one block within the target's limits, again if something disturbs it: see `edgekit.bench.guards`.
 
     Raises:
@@ -155,7 +154,7 @@ def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None
             raise _gave_up(device, attempts, outside, last, waited_s=target.limits.wait_s)
         attempts += 1
         found = _attempt(device, prepared, on_event)
-        after = ask_conditions(device, watch_s=0)
+        after = device.conditions(watch_s=0)
         trouble = "; ".join([*disturbances(before, after), *violations(after, target, before=False)])
         seen = guard(before, after, target, patience - prepared.patience.left_s)
         last = msgspec.structs.replace(found.block, guard=seen, attempts=attempts, disturbed=trouble)
@@ -167,7 +166,7 @@ def measure(device: Device, prepared: Prepared, on_event: Callable[[Event], None
 
 
 def _gave_up(
-    device: Device, attempts: int, because: str, block: Block | None, *, waited_s: float | None = None
+    device: RunnerDevice, attempts: int, because: str, block: Block | None, *, waited_s: float | None = None
 ) -> GaveUpError:
     how = (
         f"was measured {attempts} times, and each time something disturbed it, at last this"
@@ -181,7 +180,7 @@ def _gave_up(
     )
 
 
-def _attempt(device: Device, prepared: Prepared, on_event: Callable[[Event], None]) -> Measured:
+def _attempt(device: RunnerDevice, prepared: Prepared, on_event: Callable[[Event], None]) -> Measured:
     """One process: its golden check, warm-up and samples."""
     step = f"measuring {prepared.artifact.title}"
     try:
@@ -200,7 +199,9 @@ def _attempt(device: Device, prepared: Prepared, on_event: Callable[[Event], Non
         return Measured(block, whole_runtime(by_name["runtime"]))
 
 
-def assemble(device: Device, prepared: Prepared, measured: Sequence[Measured], given_up: Sequence[GivenUp] = ()) -> Run:
+def assemble(
+    device: RunnerDevice, prepared: Prepared, measured: Sequence[Measured], given_up: Sequence[GivenUp] = ()
+) -> Run:
     """The Run of blocks that were measured; at least one. Those that were given up count for nothing."""
     import numpy as np
 
@@ -261,7 +262,7 @@ def _golden_size(size: GoldenSize) -> Event:
     return {"sizes": size.sizes, "inputs": list(size.inputs), "outputs": list(size.outputs)}
 
 
-def bench_request(device: Device, artifact: Artifact, path: str, threads: int) -> Event:
+def bench_request(device: RunnerDevice, artifact: Artifact, path: str, threads: int) -> Event:
     """The runner's request for one block."""
     settings = device.target.bench
     return {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.bench.measure import Prepared
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 NS = 1_000_000_000
 MAX_S = 20.0
@@ -80,7 +80,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def profile(
-    device: Device, prepared: Prepared, on_event: Callable[[dict[str, Any]], None] = lambda _event: None
+    device: RunnerDevice, prepared: Prepared, on_event: Callable[[dict[str, Any]], None] = lambda _event: None
 ) -> Profile:
     """Profiles an artifact that lies on a device, in a process of its own; the caller holds the device's lock.
 

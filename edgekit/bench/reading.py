@@ -16,7 +16,7 @@ from edgekit.errors import RunnerError, WrongAnswerError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 Event = dict[str, Any]
 
@@ -49,7 +49,7 @@ def facts_of(event: Event) -> Facts:
     return Facts(values=event["values"], missing=event["missing"])
 
 
-def check_answers(device: Device, artifact: Artifact, by_name: dict[str, Event]) -> None:
+def check_answers(device: RunnerDevice, artifact: Artifact, by_name: dict[str, Event]) -> None:
     """Raises if the golden check failed.
 
     Raises:
@@ -73,7 +73,7 @@ def check_answers(device: Device, artifact: Artifact, by_name: dict[str, Event])
     )
 
 
-def block_of(device: Device, by_name: dict[str, Event], facts: dict[str, Facts], artifact: Artifact) -> Block:
+def block_of(device: RunnerDevice, by_name: dict[str, Event], facts: dict[str, Facts], artifact: Artifact) -> Block:
     """From the events of one `bench` request; inside `sensible`.
 
     Raises:
@@ -110,7 +110,7 @@ def block_of(device: Device, by_name: dict[str, Event], facts: dict[str, Facts],
     )
 
 
-def _samples(device: Device, event: Event) -> Samples:
+def _samples(device: RunnerDevice, event: Event) -> Samples:
     try:
         if not event["samples_ns"]:
             raise ValueError("there are none")  # noqa: TRY301 - one error for whatever is wrong with them

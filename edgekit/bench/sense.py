@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from edgekit.devices.device import connect
+from edgekit.devices.device import connect_runner
 from edgekit.errors import DeviceError, RebootedError, RunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 Value = TypeVar("Value", bound=msgspec.Struct)
 
 
 @contextmanager
-def sensible(device: Device) -> Iterator[None]:
+def sensible(device: RunnerDevice) -> Iterator[None]:
     """Turns whatever an event's content breaks in the block into an error that names the device.
 
     Raises:
@@ -68,7 +68,7 @@ def whole_runtime(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def same_boot(device: Device, boot_id: object, step: str) -> None:
+def same_boot(device: RunnerDevice, boot_id: object, step: str) -> None:
     """Remembers the first boot id of a connection, and refuses another one. A device that tells none is believed.
 
     Raises:
@@ -82,7 +82,7 @@ def same_boot(device: Device, boot_id: object, step: str) -> None:
         raise _rebooted(device, boot_id, step)
 
 
-def rebooted_meanwhile(device: Device, step: str) -> RebootedError | None:
+def rebooted_meanwhile(device: RunnerDevice, step: str) -> RebootedError | None:
     """Asks a device that was lost, once and within the bound for connecting, whether it has started anew.
 
     None where that cannot be told: it does not answer (yet), or was lost before it told its first boot id.
@@ -90,15 +90,14 @@ def rebooted_meanwhile(device: Device, step: str) -> RebootedError | None:
     if device.boot_id is None:
         return None
     try:
-        with connect(device.target) as again:
-            asked = again.run(["cat", "/proc/sys/kernel/random/boot_id"], timeout_s=10, step="asking for its boot id")
+        with connect_runner(device.target) as again:
+            boot_id = again.ask_boot_id()
     except DeviceError:
         return None
-    boot_id = asked.stdout.decode("utf-8", "replace").strip()
-    return _rebooted(device, boot_id, step) if asked.code == 0 and boot_id != device.boot_id else None
+    return _rebooted(device, boot_id, step) if boot_id and boot_id != device.boot_id else None
 
 
-def _rebooted(device: Device, boot_id: str, step: str) -> RebootedError:
+def _rebooted(device: RunnerDevice, boot_id: str, step: str) -> RebootedError:
     return RebootedError(
         f"{device.name} rebooted while {step}: its boot id was {str(device.boot_id)[:8]} and is {boot_id[:8]} now. "
         "What was measured before and after is not one run; nothing of it was kept.",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgekit.bench.measure import Prepared
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 NS = 1_000_000_000
 CHUNK_S = 1.0
@@ -67,7 +67,7 @@ class Sustained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def sustain(
-    device: Device,
+    device: RunnerDevice,
     prepared: Prepared,
     duration_s: float,
     on_event: Callable[[dict[str, Any]], None] = lambda _event: None,

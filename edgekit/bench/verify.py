@@ -10,14 +10,11 @@ from edgekit.artifact import OutputParity, SizeParity, check_files
 from edgekit.bench.measure import golden_request
 from edgekit.bench.reading import check_every_size
 from edgekit.bench.sense import sensible, whole
-from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request
-from edgekit.devices.runners import runner_for
-from edgekit.devices.store import Store
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 
 class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +28,7 @@ class Verification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: tuple[SizeParity, ...] = ()
 
 
-def verify(device: Device, artifact: Artifact, *, push: bool = False) -> Verification:
+def verify(device: RunnerDevice, artifact: Artifact, *, push: bool = False) -> Verification:
     """Checks the files, then runs the golden inputs on a device.
 
     Args:
@@ -43,20 +40,18 @@ def verify(device: Device, artifact: Artifact, *, push: bool = False) -> Verific
         CorruptArtifactError: a file is missing or differs.
         UnsuitableArtifactError: it is compiled for another processor.
         RuntimeMissingError: the device has no runtime for the format.
-        DeviceError: the push or the runner failed; see `Store.push` and `run_request`.
+        DeviceError: the push or the runner failed; see `RunnerDevice.place` and `run_request`.
     """
     check_files(artifact)
     path = str(artifact.path)
     if push:
-        check_fits(device, artifact)
-        runner_for(device, artifact.manifest.runtime)  # before anything is sent
-        store = Store(device)
-        store.push(artifact)
-        path = store.artifact_path(artifact.id)
+        device.check_fits(artifact)
+        device.runner(artifact.manifest.runtime)  # before anything is sent
+        path = device.place(artifact)
     return check_golden(device, artifact, path)
 
 
-def check_golden(device: Device, artifact: Artifact, path: str) -> Verification:
+def check_golden(device: RunnerDevice, artifact: Artifact, path: str) -> Verification:
     """Runs the golden inputs of an artifact that lies at `path` on a device.
 
     Raises:

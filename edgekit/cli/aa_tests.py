@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bench.aa_test import AATest, Rate
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 
 def run_aa_test(
-    device: Device, artifact: Artifact, threads: int, *, gates: int, plan: Plan, progress: Progress
+    device: RunnerDevice, artifact: Artifact, threads: int, *, gates: int, plan: Plan, progress: Progress
 ) -> AATest:
     """`gates` gates of an artifact against itself; the caller holds the device's lock.
 

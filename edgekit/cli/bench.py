@@ -157,12 +157,12 @@ def measure_on(
     """
     from edgekit.bench import bench, write_run
     from edgekit.cli.extras import stage, trouble
-    from edgekit.devices import connect
+    from edgekit.devices import connect_runner
     from edgekit.errors import OutsideLimitsError, RunnerError, RuntimeMissingError, WrongAnswerError
 
     runs: list[tuple[Artifact, Run, Path]] = []
     failed: list[EdgeKitError] = []
-    with connect(target) as device, locked(device, "bench", wait_s):
+    with connect_runner(target) as device, locked(device, "bench", wait_s):
         for artifact in artifacts:
             for count in threads:
                 title = f"{target.name}: {artifact.title}" if named else artifact.title
@@ -196,13 +196,13 @@ def _aa_tests(
     from edgekit.bench.effect import MIN_BLOCKS
     from edgekit.bench.gate import Plan
     from edgekit.cli.aa_tests import print_aa_tests, run_aa_test
-    from edgekit.devices import connect
+    from edgekit.devices import connect_runner
 
     if pairs < MIN_BLOCKS:
         raise click.BadParameter(f"--aa needs --blocks {MIN_BLOCKS} or more")
     plan = Plan(pairs=pairs, max_pairs=3 * pairs)
     made = []
-    with connect(target) as device, locked(device, "A/A test", wait_s), output.stage_progress() as progress:
+    with connect_runner(target) as device, locked(device, "A/A test", wait_s), output.stage_progress() as progress:
         for artifact in artifacts:
             for count in threads:
                 made.append(run_aa_test(device, artifact, count, gates=gates, plan=plan, progress=progress))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgekit.bench.evaluation import Evaluated
     from edgekit.bench.evaluation.collecting import Telling
-    from edgekit.devices import Device, Target
+    from edgekit.devices import RunnerDevice, Target
     from edgekit.errors import EdgeKitError
 
 _STYLES = {"same": "green", "worse": "bold red", "inconclusive": "yellow"}
@@ -92,13 +92,13 @@ def command(
     ctx.exit({"worse": EXIT_FAILED_CHECK, "inconclusive": EXIT_INCONCLUSIVE}.get(made.outcome, 0))
 
 
-def _opener(target: Target, title: str, wait_s: float) -> Callable[[], AbstractContextManager[Device]]:
+def _opener(target: Target, title: str, wait_s: float) -> Callable[[], AbstractContextManager[RunnerDevice]]:
     """Connects and locks, as often as it is called."""
-    from edgekit.devices import connect
+    from edgekit.devices import connect_runner
 
     @contextmanager
-    def opened() -> Iterator[Device]:
-        with connect(target) as device, locked(device, f"evaluate {title}", wait_s):
+    def opened() -> Iterator[RunnerDevice]:
+        with connect_runner(target) as device, locked(device, f"evaluate {title}", wait_s):
             yield device
 
     return opened

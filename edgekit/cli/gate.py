@@ -108,10 +108,10 @@ def command(
 
 def _measure(target: Target, a: Any, b: Any, plan: Plan, threads: int, wait_s: float) -> Gated:
     from edgekit.bench.gate import gate
-    from edgekit.devices import connect
+    from edgekit.devices import connect_runner
 
     with (
-        connect(target) as device,
+        connect_runner(target) as device,
         locked(device, f"gate {b.title}", wait_s),
         output.stage_progress() as progress,
     ):

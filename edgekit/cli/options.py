@@ -13,7 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.devices import Device, Target
+    from edgekit.devices import RunnerDevice, Target
     from edgekit.devices.lock import Holder
 
 _UNITS = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -97,7 +97,7 @@ def with_delegate(target: Target, delegate: str | None) -> Target:
 
 
 @contextmanager
-def locked(device: Device, purpose: str, wait_s: float) -> Iterator[None]:
+def locked(device: RunnerDevice, purpose: str, wait_s: float) -> Iterator[None]:
     """Holds the device's lock; while it waits for it, standard error tells for whom.
 
     Raises:
@@ -108,6 +108,8 @@ def locked(device: Device, purpose: str, wait_s: float) -> Iterator[None]:
         click.echo(f"{device.target.name} is {found.told}; waiting for up to {wait_s:g} s", err=True)
 
     with device.lock(purpose, wait_s, on_wait=tell):
+        if device.invitation is not None:
+            click.echo(device.invitation, err=True)
         yield
 
 

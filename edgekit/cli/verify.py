@@ -35,15 +35,15 @@ def command(
     """Check the files of ARTIFACT, and its golden answers on this machine or on a device."""
     from edgekit.artifact import open_artifact
     from edgekit.bench.verify import verify
-    from edgekit.devices import connect, load_target
+    from edgekit.devices import connect_runner, load_target
 
     found = open_artifact(artifact)
     if target is None:
-        with connect(with_runner(load_target("local"), runner)) as device:
+        with connect_runner(with_runner(load_target("local"), runner)) as device:
             result = verify(device, found)
     else:
         with (
-            connect(with_runner(load_target(target, folder), runner)) as device,
+            connect_runner(with_runner(load_target(target, folder), runner)) as device,
             locked(device, f"verify {found.title}", wait_s),
         ):
             result = verify(device, found, push=True)

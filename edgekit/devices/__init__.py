@@ -4,7 +4,9 @@
     process         a command under way on a device, and its output as lines
     source          the bytes of an upload: ranges of files on this machine
     transport       runs commands and moves bytes; `local` and `ssh` are its two implementations
-    device          a connected target: its root folder and its lock
+    device          a connected target with a shell: its root folder and its lock
+    runner_device   what of a device measuring asks for: a browser is one as well
+    browser/        a browser as a device: a page that is served to it, and the runner in that page
     scripts         every line of shell that EdgeKit runs on a device, a module a purpose
     lock            one user at a time, even across cut links
     chunks          content-defined chunks; chunk_list: their lists, and what a device says it has
@@ -22,8 +24,9 @@
 Nothing here knows of statistics. A transport knows of nothing but bytes and commands.
 """
 
-from edgekit.devices.device import Device, connect
+from edgekit.devices.device import Device, connect, connect_runner
 from edgekit.devices.process import Completed, LineStream
+from edgekit.devices.runner_device import RunnerDevice
 from edgekit.devices.target import BenchSettings, SshSettings, Target, list_targets, load_target, select_targets
 
 __all__ = [
@@ -31,9 +34,11 @@ __all__ = [
     "Completed",
     "Device",
     "LineStream",
+    "RunnerDevice",
     "SshSettings",
     "Target",
     "connect",
+    "connect_runner",
     "list_targets",
     "load_target",
     "select_targets",

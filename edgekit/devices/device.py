@@ -1,28 +1,42 @@
-"""Device: a connected target. It knows where its root folder is, runs constant scripts there, and has a lock."""
+"""Device: a connected target with a shell. It knows its root folder, runs constant scripts there, and has a lock.
+
+`connect` reaches one. What only measures takes whatever runs the runner (`RunnerDevice`), by `connect_runner`: a
+registered transport is a `Transport`, or a class of its own kind of device, with a `connect`.
+"""
 
 from __future__ import annotations
 
+import json
 import posixpath
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
-from edgekit.devices.lock import LEASE_S, Holder, Lock, locked
+from edgekit.devices.conditions import ask_conditions
+from edgekit.devices.fitting import check_fits
+from edgekit.devices.lock import LEASE_S, Holder, Lock, holder, locked
+from edgekit.devices.runners import runner_for
 from edgekit.devices.scripts.files import DIAGNOSE, RESOLVE_ROOT
-from edgekit.devices.transport import FEED_IDLE_S
-from edgekit.errors import RemoteCommandError
+from edgekit.devices.store import Store
+from edgekit.devices.transport import FEED_IDLE_S, Transport
+from edgekit.errors import NoShellError, RemoteCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
+    from edgekit.artifact import Artifact, FileEntry
+    from edgekit.devices.conditions import Conditions
     from edgekit.devices.process import Completed, LineStream
+    from edgekit.devices.progress import Progress
+    from edgekit.devices.runner_device import RunnerDevice
     from edgekit.devices.runners import Runner
     from edgekit.devices.target import Target
-    from edgekit.devices.transport import Transport
     from edgekit.errors import DeviceError
 
 _FULL_KIB = 64
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def connect(target: Target) -> Device:
@@ -30,16 +44,36 @@ def connect(target: Target) -> Device:
 
     Raises:
         PluginError: the target's transport is not known here.
+        NoShellError: the target has neither shell nor store.
         UnreachableDeviceError, HostKeyError, AuthenticationError: see `Transport.connect`.
         DeviceStorageError: the root folder cannot be made.
     """
-    transport: Transport = plugins.load("transport", target.transport)(target)
+    way = plugins.load("transport", target.transport)
+    if not issubclass(way, Transport):
+        raise NoShellError(
+            f"The target {target.name!r} ({target.transport}) has no shell and keeps no files.",
+            remedy=way.INSTEAD,
+        )
+    transport: Transport = way(target)
     transport.connect()
     try:
         return Device(target, transport)
     except BaseException:  # Ctrl-C too: no connection stays open; it is raised again
         transport.close()
         raise
+
+
+def connect_runner(target: Target) -> RunnerDevice:
+    """Connects to a target that is only measured on, whether it has a shell or not; likewise in a `with` block.
+
+    Raises:
+        DeviceError: as `connect`.
+    """
+    way = plugins.load("transport", target.transport)
+    if issubclass(way, Transport):
+        return connect(target)
+    device: RunnerDevice = way.connect(target)
+    return device
 
 
 class Device:
@@ -65,6 +99,16 @@ class Device:
     def name(self) -> str:
         """The device as errors begin: `The device 'pi' (ssh pi@192.168.1.7:22)`."""
         return self.transport.name
+
+    @property
+    def describe(self) -> str:
+        """The way to it: `ssh pi@192.168.1.7:22`."""
+        return self.transport.describe
+
+    @property
+    def invitation(self) -> str | None:
+        """Nobody need do anything before it answers."""
+        return None
 
     def __enter__(self) -> Device:  # noqa: PYI034 - typing.Self is of Python 3.11
         return self
@@ -166,3 +210,43 @@ class Device:
         """Renews the lock's lease if there is one and it is time to."""
         if self._lock is not None:
             self._lock.keep()
+
+    def holder(self) -> Holder | None:
+        """Who has its lock now."""
+        return holder(self)
+
+    def runner(self, runtime: str = "") -> Runner:
+        """Its runner for a runtime; see `runner_for`."""
+        return runner_for(self, runtime)
+
+    def check_fits(self, artifact: Artifact) -> None:
+        """Refuses a payload for another processor; see `edgekit.devices.fitting`."""
+        check_fits(self, artifact)
+
+    def place(self, artifact: Artifact, progress: Progress | None = None) -> str:
+        """Brings an artifact to its store, unless it is there; see `Store.push`."""
+        store = Store(self)
+        store.push(artifact, progress)
+        return store.artifact_path(artifact.id)
+
+    def place_samples(self, name: str, sources: Sequence[tuple[Path, FileEntry]], *, keeping: Sequence[str]) -> str:
+        """Brings samples to its store; see `Store.put_data`."""
+        return Store(self).put_data(name, sources, keeping=keeping)
+
+    def keep_samples(self, names: Sequence[str]) -> None:
+        """Removes all samples but those of these names; see `Store.keep_data`."""
+        Store(self).keep_data(names)
+
+    def start(self, runner: Runner, request: dict[str, Any], *, idle_timeout_s: float, step: str) -> LineStream:
+        """Brings the runner there, unless it is there, and starts it in a process of its own."""
+        path = Store(self).put_file(runner.path, runner.sha256)
+        return self.stream(runner.command(self, path, json.dumps(request)), idle_timeout_s=idle_timeout_s, step=step)
+
+    def conditions(self, *, watch_s: int = 1) -> Conditions:
+        """Its load, clocks and temperatures; see `ask_conditions`."""
+        return ask_conditions(self, watch_s=watch_s)
+
+    def ask_boot_id(self) -> str:
+        """Linux's, or nothing."""
+        asked = self.run(["cat", _BOOT_ID], timeout_s=10, step="asking for its boot id")
+        return asked.stdout.decode("utf-8", "replace").strip() if asked.code == 0 else ""

@@ -6,23 +6,21 @@ sensible. A failed golden check is no error here; its event is among those retur
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from edgekit import plugins
 from edgekit.devices.events import MAX_BYTES, MAX_EVENTS, parse_event
 from edgekit.devices.fitting import too_old
-from edgekit.devices.runners import install_remedy, runner_for
-from edgekit.devices.store import Store
+from edgekit.devices.runners import install_remedy
 from edgekit.errors import RemoteTimeoutError, RunnerError, RuntimeMissingError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgekit.devices.device import Device
     from edgekit.devices.process import Completed
+    from edgekit.devices.runner_device import RunnerDevice
     from edgekit.devices.runners import Runner
 
 TOTAL_TIMEOUT_S = 4 * 3600.0
@@ -30,7 +28,7 @@ _QUOTED = 300
 
 
 def run_request(
-    device: Device,
+    device: RunnerDevice,
     request: dict[str, Any],
     *,
     idle_timeout_s: float,
@@ -57,13 +55,12 @@ def run_request(
         RemoteTimeoutError: it said nothing for too long, or nothing but signs of life; it was ended.
         ConnectionLostError: the link went down.
     """
-    runner = runner_for(device, runtime or request.get("runtime", ""))
-    path = Store(device).put_file(runner.path, runner.sha256)
-    argv = runner.command(device, path, json.dumps({"schema": SCHEMA, **request, **runner.fields}))
+    runner = device.runner(runtime or request.get("runtime", ""))
+    asked = {"schema": SCHEMA, **request, **runner.fields}
     step = f"running the runner ({request.get('do')})"
     events: list[dict[str, Any]] = []
     end = time.monotonic() + total_timeout_s
-    with device.stream(argv, idle_timeout_s=idle_timeout_s, step=step) as lines:
+    with device.start(runner, asked, idle_timeout_s=idle_timeout_s, step=step) as lines:
         received = 0
         for count, line in enumerate(lines, start=1):
             event = _parse(device, line)
@@ -83,7 +80,7 @@ def run_request(
     return events
 
 
-def device_info(device: Device, *, timeout_s: float = 180) -> dict[str, Any]:
+def device_info(device: RunnerDevice, *, timeout_s: float = 180) -> dict[str, Any]:
     """Facts and runtimes of a device. Each runtime is imported to be found: a slow board takes its time for that.
 
     Returns:
@@ -107,7 +104,7 @@ def device_info(device: Device, *, timeout_s: float = 180) -> dict[str, Any]:
     return info
 
 
-def _parse(device: Device, line: str) -> dict[str, Any]:
+def _parse(device: RunnerDevice, line: str) -> dict[str, Any]:
     event = parse_event(line)
     if event is not None:
         return event
@@ -118,7 +115,7 @@ def _parse(device: Device, line: str) -> dict[str, Any]:
 
 
 def _failure(
-    device: Device, runner: Runner, request: dict[str, Any], event: dict[str, Any]
+    device: RunnerDevice, runner: Runner, request: dict[str, Any], event: dict[str, Any]
 ) -> RunnerError | RuntimeMissingError:
     message = str(event.get("message", "no reason given"))[: 2 * _QUOTED].rstrip(".")
     if event.get("kind") == "runtime-missing":
@@ -136,14 +133,16 @@ def _failure(
     return RunnerError(f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.", remedy=remedy)
 
 
-def _endless(device: Device, step: str, received: int, events: int) -> RemoteTimeoutError:
+def _endless(device: RunnerDevice, step: str, received: int, events: int) -> RemoteTimeoutError:
     return RemoteTimeoutError(
         f"{device.name} did not come to an end while {step}: it sent {events} events ({received / 1e6:.0f} MB).",
         remedy="The runner was ended. Check what runs there in its place (`edgekit doctor`), and run it again.",
     )
 
 
-def _ended_early(device: Device, runner: Runner, completed: Completed, events: list[dict[str, Any]]) -> RunnerError:
+def _ended_early(
+    device: RunnerDevice, runner: Runner, completed: Completed, events: list[dict[str, Any]]
+) -> RunnerError:
     said = completed.stderr.decode("utf-8", "replace").strip()[-2 * _QUOTED :]
     last = f"after its {events[-1]['event']!r} event" if events else "before its first event"
     if not events and runner.kind == "native":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edgekit.devices.device import Device
     from edgekit.devices.environment.platforms import Platform
+    from edgekit.devices.runner_device import RunnerDevice
 
 Kind = Literal["python", "native"]
 
@@ -115,7 +116,7 @@ def natively_served(device: Device) -> dict[str, list[str]]:
     return {name: paths for name, paths in libraries.items() if not _why_not_native(platform, name, libraries)}
 
 
-def install_remedy(device: Device, runtime: str, *, has_python: bool = True) -> str:
+def install_remedy(device: RunnerDevice, runtime: str, *, has_python: bool = True) -> str:
     """How to give a device a runtime that it lacks."""
     provision = f"Run `edgekit provision {device.target.name} --runtime {runtime}`"
     try:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from edgekit.devices.adb_server import Attached, attached
-from edgekit.devices.device import connect
-from edgekit.devices.lock import Holder, holder
+from edgekit.devices.device import connect_runner
+from edgekit.devices.lock import Holder
 from edgekit.devices.target import AdbSettings, Target, list_targets, load_target
 from edgekit.errors import EdgeKitError
 
@@ -96,10 +96,10 @@ def _ask(path: Path, patience_s: float, found: threading.Event) -> Seen:
             with suppress(OSError):  # then connecting says so
                 socket.getaddrinfo(target.ssh.host, target.ssh.port, type=socket.SOCK_STREAM)
         found.set()
-        with connect(target) as device:
-            user = holder(device)
+        with connect_runner(target) as device:
+            user = device.holder()
             took = time.monotonic() - began
-            return Seen(path.stem, device.transport.describe, "reachable", target.description, round(took, 3), user)
+            return Seen(path.stem, device.describe, "reachable", target.description, round(took, 3), user)
     except EdgeKitError as error:
         return Seen(path.stem, _address(path), "unreachable", str(error))
 

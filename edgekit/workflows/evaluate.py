@@ -26,7 +26,7 @@ from edgekit.bench.evaluation.result import Agreement, Data, OnDevice
 from edgekit.convert.budget import parse_max_drop
 from edgekit.convert.load import ModelRef, find_model, import_model, is_model_folder
 from edgekit.convert.prepare import HeldOut, held_out_data
-from edgekit.devices import connect, load_target
+from edgekit.devices import connect_runner, load_target
 from edgekit.errors import DataError, ModelError, RuntimeMissingError, UnsuitableArtifactError
 from edgekit.runner.compare import at_least, compare
 from edgekit.specs import relaid
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bench.evaluation.collecting import Telling
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
     from edgekit.model import Model
 
 DEFAULT_MAX_DROP = "1%"
@@ -123,8 +123,8 @@ def load_subject(ref: ModelRef, artifact: Artifact) -> Subject:
 
 
 def evaluate(
-    open_device: Callable[[], AbstractContextManager[Device]], artifact: Artifact, subject: Subject, options: Options,
-    telling: Telling | None = None,
+    open_device: Callable[[], AbstractContextManager[RunnerDevice]], artifact: Artifact, subject: Subject,
+    options: Options, telling: Telling | None = None,
 ) -> tuple[Evaluated, Collected]:  # fmt: skip
     """Evaluates an artifact on a device.
 
@@ -227,7 +227,7 @@ def _here(asked: Asked) -> Collected | None:
     target = msgspec.structs.replace(load_target("local"), runner="python")
     mine = Asked(asked.artifact, asked.samples, 1, asked.batch, push=False)
     try:
-        return collect(lambda: connect(target), mine)
+        return collect(lambda: connect_runner(target), mine)
     except (RuntimeMissingError, UnsuitableArtifactError):
         return None
 

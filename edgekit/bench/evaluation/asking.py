@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 from edgekit.bench.measure import payload_request
 from edgekit.bench.run import Context, Facts
 from edgekit.bench.sense import sensible, whole, whole_runtime
-from edgekit.devices.fitting import check_fits
 from edgekit.devices.runner_client import run_request
-from edgekit.devices.runners import install_remedy, runner_for
-from edgekit.devices.store import Store
+from edgekit.devices.runners import install_remedy
 from edgekit.errors import RemoteTimeoutError, RuntimeMissingError
 from edgekit.files import digest_of
 from edgekit.runner.answer import FLUSH_S
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.bench.evaluation.kept import KeptAnswers
     from edgekit.bench.evaluation.samples import Piece, SampleSet
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 KEPT_BYTES = 256 << 20
 """Samples that stay on a device for the next evaluation; larger data sets are there a piece at a time."""
@@ -72,7 +70,7 @@ class Answering:
         return digest_of([asked.artifact.id, asked.samples.sha256, context, device])
 
 
-def who_answers(device: Device, asked: Asked) -> Answering:
+def who_answers(device: RunnerDevice, asked: Asked) -> Answering:
     """Asks a device for its facts and the artifact's runtime.
 
     Raises:
@@ -80,11 +78,11 @@ def who_answers(device: Device, asked: Asked) -> Answering:
         RuntimeMissingError: there is no such runtime.
         DeviceError: the link or the runner failed.
     """
-    check_fits(device, asked.artifact)
+    device.check_fits(asked.artifact)
     name = asked.artifact.manifest.runtime
     bound = device.target.bench.idle_timeout_s
     events = run_request(device, {"do": "info", "runtimes": [name]}, idle_timeout_s=bound, runtime=name)
-    runner = runner_for(device, name)
+    runner = device.runner(name)
     with sensible(device):
         by_name = {event["event"]: event for event in events}
         if "no-runtime" in by_name:
@@ -105,7 +103,7 @@ def who_answers(device: Device, asked: Asked) -> Answering:
         )  # fmt: skip
 
 
-def ask(device: Device, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int], None]) -> None:
+def ask(device: RunnerDevice, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int], None]) -> None:
     """Asks for every sample that has no answer yet.
 
     Args:
@@ -119,11 +117,7 @@ def ask(device: Device, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int
         RemoteTimeoutError: no answer came for too long.
         DeviceError: the link or the runner failed.
     """
-    store = Store(device)
-    path = str(asked.artifact.path)
-    if asked.push:
-        store.push(asked.artifact)
-        path = store.artifact_path(asked.artifact.id)
+    path = device.place(asked.artifact) if asked.push else str(asked.artifact.path)
     stays = asked.samples.total_bytes <= KEPT_BYTES
     there: list[str] = []
     for first, count in asked.samples.ranges():
@@ -134,20 +128,20 @@ def ask(device: Device, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int
             folder = scratch
             sources = piece.write(Path(scratch))
             if asked.push:
-                folder = store.put_data(piece.name, sources, keeping=there if stays else ())
+                folder = device.place_samples(piece.name, sources, keeping=there if stays else ())
             there.append(piece.name)
             for gap in kept.missing(first, count):
                 _Request(device, asked, kept, on_batch, path, folder, piece).run(*gap)
     if asked.push and not stays:
-        store.keep_data(())
+        device.keep_samples(())
 
 
 class _Request:
     """One request of the runner, for a gap in one piece."""
 
     def __init__(
-        self, device: Device, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int], None], path: str, folder: str,
-        piece: Piece,
+        self, device: RunnerDevice, asked: Asked, kept: KeptAnswers, on_batch: Callable[[int], None], path: str,
+        folder: str, piece: Piece,
     ) -> None:  # fmt: skip
         self._device, self._asked, self._kept, self._on_batch = device, asked, kept, on_batch
         self._path, self._folder, self._piece = path, folder, piece

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.bench.evaluation.asking import Asked
-    from edgekit.devices import Device
+    from edgekit.devices import RunnerDevice
 
 LINK_WAITS_S = (1.0, 5.0, 15.0, 30.0)
 """Before each further attempt after the link failed: a board boots within their sum."""
@@ -61,7 +61,7 @@ class Collected:
 
 
 def collect(
-    open_device: Callable[[], AbstractContextManager[Device]],
+    open_device: Callable[[], AbstractContextManager[RunnerDevice]],
     asked: Asked,
     telling: Telling | None = None,
     *,
@@ -102,7 +102,7 @@ def collect(
 
 class _Attempts:
     def __init__(
-        self, open_device: Callable[[], AbstractContextManager[Device]], asked: Asked, telling: Telling
+        self, open_device: Callable[[], AbstractContextManager[RunnerDevice]], asked: Asked, telling: Telling
     ) -> None:
         self._open_device, self._asked, self._telling = open_device, asked, telling
         self._resumed: int | None = None
