@@ -30,8 +30,8 @@ from edgekit.artifact import Artifact, open_artifact
 from edgekit.bundle import write_bundle
 from edgekit.runner.runtimes import litert
 from edgekit.runner.session import get_sample, set_sample
+from tests import npm
 from tests.browser import chromium
-from tests.bundle.web import npm
 from tests.bundle.web.serving import BundleServer
 
 IN_THE_PAGE = """async (count) => {

@@ -17,7 +17,7 @@ from cut_proxy import CutProxy
 from edgekit.devices import Device, Target, connect, load_target
 from edgekit.devices.throwaway_sshd import ThrowawaySshd
 from edgekit.errors import EdgeKitError
-from tests import machine
+from tests import machine, npm
 from tests.artifacts import handmade
 
 if TYPE_CHECKING:
@@ -144,6 +144,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert [outcome.error for outcome in outcomes] == [None, None]
     return out / "digits_cnn"
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """LiteRT.js and TypeScript, as npm lays them."""
+    return npm.node_modules()
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 FREE = frozenset({"runner_sha256"})
 """Fields of a context that may differ: a new version of EdgeKit does not make a device's past worthless."""
-FACTS = ("cpu_model", "machine", "cores", "affinity", "os", "kernel", "governor")
+FACTS = (
+    "cpu_model", "machine", "cores", "affinity", "os", "kernel", "governor", "browser", "cross_origin_isolated",
+)  # fmt: skip
 """What a device says of itself that must not differ between two runs."""
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bench.distortions import judge
+from edgekit.bench.doctor_page import about_page
 from edgekit.bench.finding import Finding
 from edgekit.bench.guards import unchecked, violations
-from edgekit.devices.conditions import ask_conditions
+from edgekit.devices.device import Device
 from edgekit.devices.environment import Platform, ask_platform, differing, installed
-from edgekit.devices.lock import holder
 from edgekit.devices.runner_client import device_info
 from edgekit.devices.runners import install_remedy, natively_served, runner_for
 from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError, RunnerError
@@ -20,25 +20,32 @@ from edgekit.errors import ConnectionLostError, EdgeKitError, RemoteTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.devices import Device, Target
+    from edgekit.devices import RunnerDevice, Target
     from edgekit.devices.conditions import Conditions
 
 MIN_FREE_BYTES = 200_000_000
 
 
-def examine(device: Device) -> list[Finding]:
+def examine(device: RunnerDevice) -> list[Finding]:
     """Looks at a connected device; never raises for what it finds there, only for a link that is lost.
+
+    What only a shell can tell (environment, Python, free space) is left out where there is none.
 
     Raises:
         ConnectionLostError, RemoteTimeoutError: the link went down.
     """
-    findings = [Finding("ok", "connection", f"{device.transport.describe}, store in {device.root}")]
-    conditions = ask_conditions(device)  # first: what follows loads the device itself
+    shell = device if isinstance(device, Device) else None
+    store = "" if shell is None else f", store in {shell.root}"
+    findings = [Finding("ok", "connection", f"{device.describe}{store}")]
+    conditions = device.conditions()  # first: what follows loads the device itself
     findings += _looked_at("lock", _lock(device))
-    findings += _looked_at("environment", _environment(device))
-    findings += _looked_at("runner", _runner(device))
-    findings += _looked_at("free space", _disk(device))
-    findings += judge(conditions)
+    if shell is not None:
+        findings += _looked_at("environment", _environment(shell))
+        findings += _looked_at("runner", _runner(shell))
+        findings += _looked_at("free space", _disk(shell))
+    else:
+        findings += _looked_at("runner", _page(device))
+    findings += judge(conditions) if conditions.system else ()
     findings += _limits(conditions, device.target)
     return findings
 
@@ -62,8 +69,8 @@ def _looked_at(subject: str, part: Iterator[Finding]) -> Iterator[Finding]:
         yield Finding("missing", subject, error.what, error.remedy)
 
 
-def _lock(device: Device) -> Iterator[Finding]:
-    user = holder(device)
+def _lock(device: RunnerDevice) -> Iterator[Finding]:
+    user = device.holder()
     if user is None:
         yield Finding("ok", "lock", "free")
         return
@@ -100,6 +107,12 @@ def _fit(platform: Platform) -> tuple[object, ...]:
     return platform.system, platform.machine, platform.libc, platform.abi
 
 
+def _page(device: RunnerDevice) -> Iterator[Finding]:
+    info = device_info(device)
+    yield from about_page(info["facts"]["values"], info["facts"]["missing"])
+    yield from _runtimes(device, info)
+
+
 def _runner(device: Device) -> Iterator[Finding]:
     runner = runner_for(device)
     if runner.kind == "python":
@@ -134,7 +147,7 @@ def _need_python(device: Device) -> None:
         )
 
 
-def _runtimes(device: Device, info: dict[str, Any]) -> Iterator[Finding]:
+def _runtimes(device: RunnerDevice, info: dict[str, Any]) -> Iterator[Finding]:
     runtimes: dict[str, dict[str, Any]] = info["runtimes"]
     if not any("package" in found for found in runtimes.values()):
         said = f"its Python has none of {', '.join(runtimes)}"

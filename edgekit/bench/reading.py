@@ -10,7 +10,7 @@ from edgekit.artifact import OutputParity, SizeParity
 from edgekit.bench.delegation import read_delegation
 from edgekit.bench.energy import read_energy
 from edgekit.bench.facts import Facts
-from edgekit.bench.run import Block
+from edgekit.bench.run import Block, PageMemory
 from edgekit.bench.samples import Samples, pack
 from edgekit.errors import RunnerError, WrongAnswerError
 
@@ -107,7 +107,21 @@ def block_of(device: RunnerDevice, by_name: dict[str, Event], facts: dict[str, F
         after=facts["after"],
         delegation=read_delegation(by_name.get("delegation")),
         energy=read_energy(by_name.get("energy")),
+        invokes_per_sample=_at_least_one(by_name["samples"].get("invokes_per_sample", 1)),
+        page_memory=_page_memory(memory),
     )
+
+
+def _page_memory(event: Event) -> PageMemory | None:
+    if "page_bytes" not in event:
+        return None
+    return PageMemory(event["page_bytes"], event["page_before_load_bytes"], event["because"])
+
+
+def _at_least_one(count: Any) -> int:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"a sample is of {count!r} invokes")
+    return count
 
 
 def _samples(device: RunnerDevice, event: Event) -> Samples:

@@ -27,12 +27,25 @@ from edgekit.recipe import Recipe
 
 __all__ = ["Block", "Context", "Facts", "GivenUp", "Run", "decode_run", "new_run_id", "read_run", "write_run"]
 
-SCHEMA = 3
+SCHEMA = 4
+
+
+class PageMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a page and its wasm take, by the browser's count: after sampling, and before the model was loaded.
+
+    because: why it did not count.
+    """
+
+    bytes: int | None
+    before_load_bytes: int | None
+    because: str | None = None
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One fresh process on the device. Times in ns.
 
+    invokes_per_sample: a clock that is coarse times so many in a row, and a sample is their mean.
+    page_memory: a browser's, of whose processes none is counted.
     guard: what the host saw around it. attempts: how often it was measured until nothing disturbed it.
     disturbed: what did, in a block that counts for nothing; empty in those that count.
     """
@@ -56,6 +69,8 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy | None = None
     attempts: int = 1
     disturbed: str = ""
+    invokes_per_sample: int = 1
+    page_memory: PageMemory | None = None
 
     @property
     def median_ns(self) -> float:
@@ -68,6 +83,14 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.peak_rss_bytes is None or self.before_load_bytes is None:
             return None
         return self.peak_rss_bytes - self.before_load_bytes
+
+    @property
+    def model_bytes(self) -> int | None:
+        """What the model costs of memory: `model_rss_bytes`, or of a page's by the browser's count."""
+        page = self.page_memory
+        if page is None or page.bytes is None or page.before_load_bytes is None:
+            return self.model_rss_bytes
+        return page.bytes - page.before_load_bytes
 
 
 class GivenUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +106,7 @@ class GivenUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must be equal for two runs to be comparable. `runner` is `python` or `native`.
+    """What must be equal for two runs to be comparable. `runner` is `python`, `native` or `browser`.
 
     delegate: what the runtime was asked to execute with; None: its own choice.
     """
@@ -185,7 +208,7 @@ def decode_run(content: bytes, name: str) -> Run:
         schema = msgspec.json.decode(content, type=_Head).schema
         if schema == SCHEMA:
             return _RUN.decode(content)
-        if schema == 2:  # everything that is new has a default
+        if schema in (2, 3):  # everything that is new has a default
             return msgspec.structs.replace(_RUN.decode(content), schema=SCHEMA)
         if schema == 1:
             return msgspec.convert(_from_schema_1(msgspec.json.decode(content)), Run)

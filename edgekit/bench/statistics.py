@@ -58,16 +58,19 @@ def percentile(ordered: Sequence[float], p: float) -> Percentile:
     return Percentile(value_ns=None, because=because)
 
 
-def summarise(samples_ns: Sequence[int]) -> Summary:
-    """Summarises samples in ns, in any order."""
+def summarise(samples_ns: Sequence[int], invokes_per_sample: int = 1) -> Summary:
+    """Summarises samples in ns, in any order; each may be the mean of several invokes, whose percentiles it hides."""
     ordered = sorted(float(sample) for sample in samples_ns)
     n = len(ordered)
     middle = _median(ordered)
+    tail = None
+    if invokes_per_sample > 1:
+        tail = Percentile(None, because=f"a sample is the mean of {invokes_per_sample} invokes: the clock is coarse")
     return Summary(
         n=n,
         p50=percentile(ordered, 0.5),
-        p90=percentile(ordered, 0.9),
-        p99=percentile(ordered, 0.99),
+        p90=tail or percentile(ordered, 0.9),
+        p99=tail or percentile(ordered, 0.99),
         min_ns=ordered[0] if n else None,
         max_ns=ordered[-1] if n else None,
         mad_ns=None if middle is None else _median(sorted(abs(sample - middle) for sample in ordered)),

@@ -226,7 +226,7 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
     rows = []
     for artifact, run, _ in runs:
         summary, accuracy = run.summary, artifact.manifest.accuracy
-        memory = [block.model_rss_bytes for block in run.blocks if block.model_rss_bytes is not None]
+        memory = [block.model_bytes for block in run.blocks if block.model_bytes is not None]
         golden = output.decibel(run.worst_golden_snr_db, exact=True)
         rows.append([
             artifact.title,
@@ -260,7 +260,12 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
         if dims := dimensions(artifact.manifest.inputs):
             bounds = ", ".join(f"{name} {dim.min}..{dim.max}" for name, dim in dims.items())
             out.print(f"{artifact.title} takes {bounds}; measured at {told(dims)}, its nominal size", style="dim")
-    if any(run.summary.p99.value_ns is None for _, run, _ in runs):
+    invokes = max(block.invokes_per_sample for _, run, _ in runs for block in run.blocks)
+    if invokes > 1:
+        out.print(
+            f"[dim]the clock is coarse: a sample is the mean of up to {invokes} invokes; – is not known of one[/]"
+        )
+    elif any(run.summary.p99.value_ns is None for _, run, _ in runs):
         out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
     if any(not run.steady for _, run, _ in runs):
         out.print("[yellow]unsteady:[/] latency never settled during warm-up; take such a row for no verdict")

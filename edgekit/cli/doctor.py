@@ -22,10 +22,12 @@ from edgekit.errors import EXIT_ERROR
 def command(ctx: click.Context, target: str, runner: str | None, folder: Path, *, as_json: bool) -> None:
     """Tell what works on TARGET, what is missing, what will distort a measurement, and what to do."""
     from edgekit.bench.doctor import examine
-    from edgekit.devices import connect, load_target
+    from edgekit.devices import connect_runner, load_target
 
     found_target = with_runner(load_target(target, folder), runner)
-    with connect(found_target) as device:
+    with connect_runner(found_target) as device:
+        if device.invitation is not None:
+            click.echo(device.invitation, err=True)
         findings = examine(device)
     if as_json:
         output.print_json("doctor", target=found_target.name, findings=findings)

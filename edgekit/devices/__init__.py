@@ -27,7 +27,8 @@ Nothing here knows of statistics. A transport knows of nothing but bytes and com
 from edgekit.devices.device import Device, connect, connect_runner
 from edgekit.devices.process import Completed, LineStream
 from edgekit.devices.runner_device import RunnerDevice
-from edgekit.devices.target import BenchSettings, SshSettings, Target, list_targets, load_target, select_targets
+from edgekit.devices.settings import BenchSettings, SshSettings
+from edgekit.devices.target import Target, list_targets, load_target, select_targets
 
 __all__ = [
     "BenchSettings",

@@ -45,8 +45,9 @@ from edgekit.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edgekit.devices.settings import AdbSettings
     from edgekit.devices.source import Source
-    from edgekit.devices.target import AdbSettings, Target
+    from edgekit.devices.target import Target
 
 __all__ = ["AdbTransport", "Attached", "attached"]
 
@@ -68,7 +69,7 @@ class AdbTransport(Transport):
     link_errors: ClassVar[tuple[type[BaseException], ...]] = (OSError, EOFError, AdbRefusedError)
 
     def __init__(self, target: Target) -> None:
-        from edgekit.devices.target import AdbSettings
+        from edgekit.devices.settings import AdbSettings
 
         super().__init__(target)
         self._adb: AdbSettings = target.adb or AdbSettings()

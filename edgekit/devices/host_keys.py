@@ -18,7 +18,8 @@ import paramiko
 from edgekit.errors import HostKeyError
 
 if TYPE_CHECKING:
-    from edgekit.devices.target import SshSettings, Target
+    from edgekit.devices.settings import SshSettings
+    from edgekit.devices.target import Target
 
 USER_FILE = Path("~/.ssh/known_hosts")
 SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edgekit.devices.environment.platforms import Platform
     from edgekit.devices.runner_device import RunnerDevice
 
-Kind = Literal["python", "native"]
+Kind = Literal["python", "native", "browser"]
 
 _MOST = 16
 """Candidates a runtime that a request may carry: a device that prints thousands of them prints garbage."""
@@ -59,12 +59,13 @@ for name in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Runner:
-    """A runner for one device: its file here, and what a request needs beside what it says."""
+    """A runner for one device: its file here, what a request needs beside what it says, and in what it is executed."""
 
     kind: Kind
     path: Path
     sha256: str
     fields: dict[str, Any] = field(default_factory=dict)
+    execution: str = "process"
 
     def command(self, device: Device, path: str, request: str) -> list[str]:
         """The argv that carries out a request, with the runner at `path` on the device."""

@@ -18,12 +18,14 @@ import msgspec
 from edgekit.devices.adb_server import Attached, attached
 from edgekit.devices.device import connect_runner
 from edgekit.devices.lock import Holder
-from edgekit.devices.target import AdbSettings, Target, list_targets, load_target
+from edgekit.devices.target import Target, list_targets, load_target
 from edgekit.errors import EdgeKitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from edgekit.devices.settings import AdbSettings
 
 T = TypeVar("T")
 PATIENCE_S = 1.5
@@ -98,6 +100,8 @@ def _ask(path: Path, patience_s: float, found: threading.Event) -> Seen:
         found.set()
         with connect_runner(target) as device:
             user = device.holder()
+            if device.invitation is not None:
+                return Seen(path.stem, device.describe, "unreachable", "a measurement tells the address to open in it")
             took = time.monotonic() - began
             return Seen(path.stem, device.describe, "reachable", target.description, round(took, 3), user)
     except EdgeKitError as error:

@@ -11,10 +11,19 @@ import difflib
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from edgekit.devices.settings import (
+    AdbSettings,
+    BenchSettings,
+    BrowserSettings,
+    Limits,
+    Name,
+    SshSettings,
+    Text,
+)
 from edgekit.errors import TargetError
 
 if TYPE_CHECKING:
@@ -29,75 +38,6 @@ SCHEMA = 1
 ADB_ROOT = "/data/local/tmp/edgekit"
 """Where the user of `adb shell` may write and run programs."""
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z")]
-"""Not empty, and without control characters: it is printed, and it becomes an argument of a remote command."""
-Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:_][A-Za-z0-9.:%_-]*\Z")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-"""Names folders (bench_results/NAME), so it is a plain file name."""
-
-
-class SshSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach a device over SSH. `user` defaults to the local user, `known_hosts` to the user's own file."""
-
-    host: Host
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 22
-    user: Text | None = None
-    identity_file: Text | None = None
-    known_hosts: Text | None = None
-    use_agent: bool = True
-    connect_timeout_s: Positive = 10.0
-
-
-class AdbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach a device over ADB: `serial` for one on USB, `host` and `port` for one on the network.
-
-    With neither, it is ANDROID_SERIAL of the environment, or the only one that is attached.
-    """
-
-    serial: Text | None = None
-    host: Host | None = None
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5555
-    connect_timeout_s: Positive = 10.0
-
-
-class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to measure: threads, and the bounds of warm-up and sampling.
-
-    delegate: what the runtime is asked to execute with; see docs/bench.md. max_load_1min: as in `Limits`, where it
-    belongs by now.
-    """
-
-    threads: Count = 1
-    max_warmup_s: Positive = 10.0
-    min_samples: Annotated[int, msgspec.Meta(ge=2)] = 50
-    min_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
-    max_s: Positive = 150.0
-    idle_timeout_s: Positive = 120.0
-    delegate: Text | None = None
-    max_load_1min: Positive | None = None
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Outside of these a block is not measured, or does not count. None: anything goes.
-
-    wait_s: how long to wait, in all of a run, until the device is within them. poll_s: how often to look meanwhile.
-    retries: how often a block is measured again that something disturbed, or that ended outside of them.
-    """
-
-    max_temperature_c: Positive | None = None
-    max_thermal_status: Annotated[int, msgspec.Meta(ge=0, le=6)] | None = None
-    max_load_1min: Positive | None = None
-    min_available_bytes: Count | None = None
-    min_battery_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    plugged: bool | None = None
-    governor: Text | None = None
-    screen: Literal["on", "off"] | None = None
-    wait_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0
-    poll_s: Positive = 5.0
-    retries: Annotated[int, msgspec.Meta(ge=0)] = 2
-
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One device: its name, how to reach it, where EdgeKit keeps its files there, and how to measure."""
@@ -111,6 +51,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runner: Literal["auto", "python", "native"] = "auto"
     ssh: SshSettings | None = None
     adb: AdbSettings | None = None
+    browser: BrowserSettings | None = None
     bench: BenchSettings = BenchSettings()
     limits: Limits = Limits()
     schema: int = SCHEMA
@@ -203,9 +144,17 @@ def _parse(text: str, path: Path) -> Target:
     if data.get("transport") == "adb":
         data.setdefault("root", ADB_ROOT)  # the home folder there is `/`, which is read-only
     try:
-        return msgspec.convert(data, Target)
+        target = msgspec.convert(data, Target)
     except msgspec.ValidationError as error:
         raise _explain(str(error), data, text, path) from error
+    browser = target.browser
+    if browser is not None and browser.start and not browser.listen.startswith("127."):
+        raise TargetError(
+            f"{path}, line {_line_of(text, ('browser', 'listen'))}: browser.listen = {browser.listen} will not do.",
+            remedy="A browser that EdgeKit starts needs loopback only. Write start = false for one that you open "
+            "elsewhere.",
+        )
+    return target
 
 
 _FIELD = re.compile(r"unknown field `([^`]*)`|missing required field `([^`]*)`")
@@ -213,6 +162,7 @@ _STRUCTS: dict[tuple[str, ...], Any] = {
     (): Target,
     ("ssh",): SshSettings,
     ("adb",): AdbSettings,
+    ("browser",): BrowserSettings,
     ("bench",): BenchSettings,
     ("limits",): Limits,
 }
@@ -271,13 +221,14 @@ def _dotted(text: str) -> tuple[str, ...]:
 
 
 def _resolve_paths(target: Target, folder: Path) -> Target:
-    if target.ssh is None:
-        return target
-
     def absolute(path: str | None) -> str | None:
         return None if path is None else str((folder / Path(path).expanduser()).absolute())
 
-    ssh = msgspec.structs.replace(
-        target.ssh, identity_file=absolute(target.ssh.identity_file), known_hosts=absolute(target.ssh.known_hosts)
-    )
-    return msgspec.structs.replace(target, ssh=ssh)
+    ssh, browser = target.ssh, target.browser
+    if ssh is not None:
+        ssh = msgspec.structs.replace(
+            ssh, identity_file=absolute(ssh.identity_file), known_hosts=absolute(ssh.known_hosts)
+        )
+    if browser is not None:
+        browser = msgspec.structs.replace(browser, litert_js=absolute(browser.litert_js))
+    return msgspec.structs.replace(target, ssh=ssh, browser=browser)

@@ -116,9 +116,18 @@ _CHANGING: dict[str, Callable[[], Any]] = {
 
 def gather() -> dict[str, dict[str, Any]]:
     """All facts, see the module."""
+    return _asked(dict(_STEADY, **_CHANGING))
+
+
+def lasting() -> dict[str, dict[str, Any]]:
+    """What holds for every program on this machine, all the time."""
+    return _asked({name: probe for name, probe in _STEADY.items() if name not in ("python", "libc")})
+
+
+def _asked(probes: dict[str, Callable[[], Any]]) -> dict[str, dict[str, Any]]:
     values: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for name, probe in list(_STEADY.items()) + list(_CHANGING.items()):
+    for name, probe in probes.items():
         try:
             value = probe()
         except (OSError, LookupError, ValueError) as error:

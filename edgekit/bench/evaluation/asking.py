@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 256 << 20
 """Samples that stay on a device for the next evaluation; larger data sets are there a piece at a time."""
-IDENTITY = ("cpu_model", "machine", "os", "libc")
+IDENTITY = ("cpu_model", "machine", "os", "libc", "browser")
 """Facts that answers depend on. A device that reboots is the same one."""
 _ANSWERS = "answers"
 
@@ -96,7 +96,7 @@ def who_answers(device: RunnerDevice, asked: Asked) -> Answering:
                 Context(
                     target=device.target.name, transport=device.target.transport, runtime=name,
                     package=runtime["package"], version=runtime["version"], threads=asked.threads,
-                    runner_sha256=runner.sha256, runner=runner.kind,
+                    runner_sha256=runner.sha256, execution=runner.execution, runner=runner.kind,
                 )
             ),
             whole(Facts(facts["values"], facts["missing"])),

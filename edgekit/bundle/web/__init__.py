@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING
 
 from edgekit.bundle.document import generator
 from edgekit.bundle.names import comment
-from edgekit.bundle.web.module import LITERT, LITERT_VERSION, declarations, javascript, refuse_unsuitable, typescript
+from edgekit.bundle.web.module import declarations, javascript, refuse_unsuitable, typescript
+from edgekit.runner import web
+from edgekit.runner.web import LITERT, LITERT_VERSION
 
 if TYPE_CHECKING:
     from edgekit.bundle.kind import Content, Request, Variant
 
 _TEMPLATES = Path(__file__).parent.parent / "templates" / "web"
+_SHARED = Path(web.__file__).parent
+"""What EdgeKit's own page stands on as well (edgekit.runner.web): one wrapper, not two that may disagree."""
 
 
 class Web:
@@ -33,7 +37,7 @@ class Web:
     formats = ("tflite",)
     variants = False
     varying = False
-    parts = ("edgekit.bundle.names", "edgekit.bundle.templates", "edgekit.bundle.web.module")
+    parts = ("edgekit.bundle.names", "edgekit.bundle.templates", "edgekit.bundle.web.module", "edgekit.runner.web")
 
     def files(self, request: Request) -> dict[str, Content]:
         """The package's files; see the module.
@@ -46,7 +50,12 @@ class Web:
         refuse_unsuitable(artifact)
         golden = variant.manifest.golden
         return {
-            **{file.name: file for file in _TEMPLATES.iterdir() if file.suffix in (".ts", ".js", ".html")},
+            "check.html": _TEMPLATES / "check.html",
+            **{
+                f"{part}{end}": _SHARED / f"{part}{end}"
+                for part in ("litert", "golden")
+                for end in (".ts", ".js", ".d.ts")
+            },
             "index.ts": typescript(artifact),
             "index.js": javascript(artifact),
             "index.d.ts": declarations(artifact),

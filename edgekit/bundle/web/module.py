@@ -2,7 +2,7 @@
 
 It is written three times: as TypeScript, and as what the TypeScript compiler makes of that (JavaScript and
 declarations), so that a page without a build step has the same module. A test holds the three together. All that needs
-thinking is in `templates/web/litert.ts`; what is generated are names, types and numbers.
+thinking is in `runner/web/litert.ts`; what is generated are names, types and numbers.
 """
 
 from __future__ import annotations
@@ -11,20 +11,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle.names import comment
+from edgekit.devices.browser.fitting import ARRAYS, unsuitable_tensor
 from edgekit.errors import BundleError
+from edgekit.runner.web import LITERT, LITERT_VERSION
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.specs import TensorSpec
-
-LITERT = "@litertjs/core"
-LITERT_VERSION = "2.5.3"
-"""What it was tested with. Later patches are taken, other minor versions are not: tensors cross by its internals."""
-
-ARRAYS = {
-    "float32": "Float32Array", "float64": "Float64Array", "int8": "Int8Array", "uint8": "Uint8Array",
-    "int16": "Int16Array", "int32": "Int32Array", "int64": "BigInt64Array", "bool": "Uint8Array",
-}  # fmt: skip
 
 
 def refuse_unsuitable(artifact: Artifact) -> None:
@@ -33,18 +26,14 @@ def refuse_unsuitable(artifact: Artifact) -> None:
     Raises:
         BundleError: an input or output that has no typed array, or no one scale.
     """
-    for tensor in (*artifact.manifest.inputs, *artifact.manifest.outputs):
-        if tensor.dtype not in ARRAYS:
-            problem, remedy = "has no typed array in browsers", "Convert it with float32 inputs and outputs."
-        elif tensor.quantization is not None and len(tensor.quantization.scale) != 1:
-            problem, remedy = "is quantized by channels", "Convert it with one scale for each input and output."
-        else:
-            continue
-        raise BundleError(f"{artifact.title}: {tensor.name} ({tensor.describe()}) {problem}.", remedy=remedy)
+    found = unsuitable_tensor(artifact)
+    if found is not None:
+        what, remedy = found
+        raise BundleError(what, remedy=remedy)
 
 
 def spec_of(artifact: Artifact) -> dict[str, Any]:
-    """`ModelSpec` of `templates/web/litert.ts`."""
+    """`ModelSpec` of `runner/web/litert.ts`."""
     manifest = artifact.manifest
     payload = next(entry for entry in manifest.files if entry.path == manifest.payload)
     return {

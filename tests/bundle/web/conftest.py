@@ -9,7 +9,6 @@ import pytest
 
 from edgekit.bundle import write_bundle
 from tests.browser import chromium, watched
-from tests.bundle.web import npm
 from tests.bundle.web.serving import BundleServer
 
 if TYPE_CHECKING:
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
 LITERT_SAYS = ("INFO: ", "WARNING: [npu_registry", "No available adapters", "Failed to create default WebGPU device")
 """What LiteRT.js writes to the console where there is no GPU and no NPU."""
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """LiteRT.js and TypeScript."""
-    return npm.node_modules()
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,17 +12,14 @@ from edgekit.artifact import Bindings
 from edgekit.bundle import write_bundle
 from edgekit.errors import BundleError
 from edgekit.specs import Quantization, TensorSpec
+from tests.typescript import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edgekit.artifact import Artifact
 
-SETTINGS = {
-    "target": "es2022", "module": "esnext", "moduleResolution": "bundler", "lib": ["es2022", "dom", "dom.iterable"],
-    "strict": True, "declaration": True, "stripInternal": True, "types": [], "skipLibCheck": True, "outDir": "out",
-}  # fmt: skip
-"""`skipLibCheck`: LiteRT.js's own declarations want @webgpu/types."""
 HOSTILE = 'it\'s a "tensor" */ ${x} `y` \u2028 </script> \\'
 
 
@@ -39,16 +34,6 @@ await model.run({ y: new Float32Array(4) });
 await model.run({ x: [1, 2, 3, 4] });
 export const other = (await model.run({ x: new Float32Array(4) })).y;
 """
-
-
-def compiled(folder: Path, node_modules: Path, **settings: Any) -> str:
-    """Runs the TypeScript compiler on the .ts files of a folder; what it says."""
-    given = {"compilerOptions": SETTINGS | settings, "include": ["*.ts"], "exclude": ["*.d.ts"]}
-    (folder / "tsconfig.json").write_text(json.dumps(given))
-    if not (folder / "node_modules").exists():
-        (folder / "node_modules").symlink_to(node_modules)
-    tsc = node_modules / "typescript" / "lib" / "tsc.js"
-    return subprocess.run(["node", str(tsc), "-p", str(folder)], capture_output=True, text=True, timeout=120).stdout
 
 
 @pytest.fixture

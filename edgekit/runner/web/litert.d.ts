@@ -49,11 +49,7 @@ export declare function load<Inputs, Outputs>(spec: ModelSpec, beside: URL, opti
 /** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
 export declare class Model<Inputs, Outputs> {
     readonly spec: ModelSpec;
-    private readonly liteRt;
-    private readonly address;
-    private readonly loaded;
-    private readonly compiled;
-    private readonly order;
+    private readonly payload;
     private closed;
     private constructor();
     /** Runs the model once: real values in, real values out, each flat and in the order of its tensor's shape. */

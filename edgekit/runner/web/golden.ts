@@ -76,8 +76,8 @@ async function samplesOf(tensors: readonly TensorSpec[], files: readonly string[
     return samples;
 }
 
-/** The host keeps golden data in the source model's dtype, which may be wider than the payload's. */
-function asTaken(tensor: TensorSpec, values: Values): Values {
+/** The host keeps golden data in the source model's dtype, which may be wider than the payload's. @internal */
+export function asTaken(tensor: TensorSpec, values: Values): Values {
     const takes = tensor.quantization === null ? ARRAYS[tensor.dtype] : Float32Array;
     if (values instanceof takes) {
         return values;
@@ -93,8 +93,8 @@ const DESCRIPTIONS: Record<string, keyof typeof ARRAYS> = {
     "|b1": "bool",
 };
 
-/** NumPy's format 1 to 3: magic, version, the header's length, a Python literal, then the elements in C order. */
-function readNpy(file: ArrayBuffer, where: string): Values {
+/** NumPy's format 1 to 3: magic, version, the header's length, a Python literal, then the elements in C order. @internal */
+export function readNpy(file: ArrayBuffer, where: string): Values {
     const view = new DataView(file);
     const start = view.getUint8(6) === 1 ? 10 : 12;
     const end = start + (start === 10 ? view.getUint16(8, true) : view.getUint32(8, true));

@@ -56,8 +56,8 @@ async function samplesOf(tensors, files, base) {
     }
     return samples;
 }
-/** The host keeps golden data in the source model's dtype, which may be wider than the payload's. */
-function asTaken(tensor, values) {
+/** The host keeps golden data in the source model's dtype, which may be wider than the payload's. @internal */
+export function asTaken(tensor, values) {
     const takes = tensor.quantization === null ? ARRAYS[tensor.dtype] : Float32Array;
     if (values instanceof takes) {
         return values;
@@ -71,8 +71,8 @@ const DESCRIPTIONS = {
     "<f4": "float32", "<f8": "float64", "|i1": "int8", "|u1": "uint8", "<i2": "int16", "<i4": "int32", "<i8": "int64",
     "|b1": "bool",
 };
-/** NumPy's format 1 to 3: magic, version, the header's length, a Python literal, then the elements in C order. */
-function readNpy(file, where) {
+/** NumPy's format 1 to 3: magic, version, the header's length, a Python literal, then the elements in C order. @internal */
+export function readNpy(file, where) {
     const view = new DataView(file);
     const start = view.getUint8(6) === 1 ? 10 : 12;
     const end = start + (start === 10 ? view.getUint16(8, true) : view.getUint32(8, true));

@@ -140,21 +140,19 @@ async function fetchBytes(where: URL): Promise<Uint8Array<ArrayBuffer>> {
 type Wasm = LiteRt["liteRtWasm"];
 type Loaded = ReturnType<Wasm["loadModel"]>;
 type Compiled = Awaited<ReturnType<Wasm["compileModel"]>>;
+/** @internal */
+export type Buffer = ReturnType<Wasm["LiteRtTensorBuffer"]["createManaged"]>;
+/** What has to be known of a payload to compile it. @internal */
+export type PayloadSpec = Pick<ModelSpec, "model" | "inputs" | "outputs">;
 
-/** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
-export class Model<Inputs, Outputs> {
-    private closed = false;
-
+/** A payload, compiled, and buffers for its tensors, which are in the payload's own order. @internal */
+export class Payload {
     private constructor(
-        readonly spec: ModelSpec, private readonly liteRt: LiteRt, private readonly address: number,
-        private readonly loaded: Loaded, private readonly compiled: Compiled,
-        private readonly order: { inputs: readonly TensorSpec[]; outputs: readonly TensorSpec[] },
+        private readonly liteRt: LiteRt, private readonly address: number, private readonly loaded: Loaded,
+        private readonly compiled: Compiled, readonly inputs: readonly TensorSpec[], readonly outputs: readonly TensorSpec[],
     ) {}
 
-    /** @internal */
-    static async compile<Inputs, Outputs>(
-        spec: ModelSpec, liteRt: LiteRt, payload: Uint8Array,
-    ): Promise<Model<Inputs, Outputs>> {
+    static async compile(what: PayloadSpec, liteRt: LiteRt, payload: Uint8Array, threads?: number): Promise<Payload> {
         const wasm = liteRt.liteRtWasm;
         const environment = liteRt.getDefaultEnvironment();
         const address = wasm._malloc(payload.byteLength);
@@ -162,25 +160,77 @@ export class Model<Inputs, Outputs> {
         try {
             const loaded = wasm.loadModel(environment.liteRtEnvironment, address, payload.byteLength);
             const options = {
-                environment, accelerator: "wasm" as const, cpuOptions: { numThreads: wasm.getThreadCount() },
+                environment, accelerator: "wasm" as const, cpuOptions: { numThreads: threads ?? wasm.getThreadCount() },
                 gpuOptions: {}, webNNOptions: {},
             };
             const compiled = await wasm.compileModel(environment.liteRtEnvironment, loaded, options);
             const signature = loaded.getSignature(0);
-            const order = {
-                inputs: inOrder(spec, spec.inputs, signature.inputNames()),
-                outputs: inOrder(spec, spec.outputs, signature.outputNames()),
-            };
+            const inputs = inOrder(what.model, what.inputs, signature.inputNames());
+            const outputs = inOrder(what.model, what.outputs, signature.outputNames());
             signature.delete();
-            return new Model<Inputs, Outputs>(spec, liteRt, address, loaded, compiled, order);
+            return new Payload(liteRt, address, loaded, compiled, inputs, outputs);
         } catch (error) {
             wasm._free(address);
             if (error instanceof ModelError) {
                 throw error;
             }
-            throw new ModelError("mismatch", `LiteRT.js does not compile ${spec.model}: ${text(error)}.`,
+            throw new ModelError("mismatch", `LiteRT.js does not compile ${what.model}: ${text(error)}.`,
                 "Convert it with operators that this runtime has.");
         }
+    }
+
+    /** A buffer for input `i`. It is the caller's to delete. */
+    newInput(i: number, bytes: number): Buffer {
+        const wasm = this.liteRt.liteRtWasm;
+        const type = this.loaded.getInputTensorType(0, i);
+        const environment = this.liteRt.getDefaultEnvironment().liteRtEnvironment;
+        const buffer = wasm.LiteRtTensorBuffer.createManaged(
+            environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, bytes);
+        type.delete();
+        return buffer;
+    }
+
+    /** Writes what the payload takes: stored values, as `toStored` gives them. */
+    write(buffer: Buffer, values: Values): void {
+        const wasm = this.liteRt.liteRtWasm;
+        const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
+        wasm.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
+        buffer.unlock();
+    }
+
+    /** What the payload stores in a tensor; `toReal` makes real values of it. */
+    read(buffer: Buffer, tensor: TensorSpec): Values {
+        const wasm = this.liteRt.liteRtWasm;
+        const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
+        const bytes = wasm.HEAPU8.slice(address, address + buffer.packedSize());
+        buffer.unlock();
+        return new ARRAYS[tensor.dtype](bytes.buffer);
+    }
+
+    /** Runs it once. The outputs' buffers are the caller's to delete. */
+    run(inputs: Buffer[]): Buffer[] | Promise<Buffer[]> {
+        return this.compiled.run(0, inputs);
+    }
+
+    /** Gives the memory back. */
+    delete(): void {
+        this.compiled.delete();
+        this.loaded.delete();
+        this.liteRt.liteRtWasm._free(this.address);
+    }
+}
+
+/** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
+export class Model<Inputs, Outputs> {
+    private closed = false;
+
+    private constructor(readonly spec: ModelSpec, private readonly payload: Payload) {}
+
+    /** @internal */
+    static async compile<Inputs, Outputs>(
+        spec: ModelSpec, liteRt: LiteRt, payload: Uint8Array,
+    ): Promise<Model<Inputs, Outputs>> {
+        return new Model<Inputs, Outputs>(spec, await Payload.compile(spec, liteRt, payload));
     }
 
     /** Runs the model once: real values in, real values out, each flat and in the order of its tensor's shape. */
@@ -188,31 +238,20 @@ export class Model<Inputs, Outputs> {
         if (this.closed) {
             throw new ModelError("closed", `${this.spec.model} was closed.`, "Load it again.");
         }
-        const wasm = this.liteRt.liteRtWasm;
-        const environment = this.liteRt.getDefaultEnvironment().liteRtEnvironment;
+        const { payload } = this;
         const given = inputs as Record<string, Values>;
-        const stored = this.order.inputs.map((tensor) => toStored(tensor, given[tensor.name]));
-        const buffers: ReturnType<Wasm["LiteRtTensorBuffer"]["createManaged"]>[] = [];
+        const stored = payload.inputs.map((tensor) => toStored(tensor, given[tensor.name]));
+        const buffers: Buffer[] = [];
         try {
             stored.forEach((values, i) => {
-                const type = this.loaded.getInputTensorType(0, i);
-                const buffer = wasm.LiteRtTensorBuffer.createManaged(
-                    environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, values.byteLength);
-                type.delete();
-                buffers.push(buffer);
-                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
-                wasm.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
-                buffer.unlock();
+                buffers.push(payload.newInput(i, values.byteLength));
+                payload.write(buffers[i], values);
             });
-            const answers = await this.compiled.run(0, buffers);
+            const answers = await payload.run(buffers.slice());
             buffers.push(...answers);
             const outputs: Record<string, Values> = {};
-            answers.forEach((buffer, i) => {
-                const tensor = this.order.outputs[i];
-                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
-                const bytes = wasm.HEAPU8.slice(address, address + buffer.packedSize());
-                buffer.unlock();
-                outputs[tensor.name] = toReal(tensor, new ARRAYS[tensor.dtype](bytes.buffer));
+            payload.outputs.forEach((tensor, i) => {
+                outputs[tensor.name] = toReal(tensor, payload.read(answers[i], tensor));
             });
             return outputs as Outputs;
         } finally {
@@ -224,21 +263,19 @@ export class Model<Inputs, Outputs> {
     close(): void {
         if (!this.closed) {
             this.closed = true;
-            this.compiled.delete();
-            this.loaded.delete();
-            this.liteRt.liteRtWasm._free(this.address);
+            this.payload.delete();
         }
     }
 }
 
 interface Names { size(): number; get(index: number): string; delete(): void }
 
-function inOrder(spec: ModelSpec, tensors: readonly TensorSpec[], names: Names): TensorSpec[] {
+function inOrder(model: string, tensors: readonly TensorSpec[], names: Names): TensorSpec[] {
     const found = Array.from({ length: names.size() }, (_, i) => names.get(i));
     names.delete();
     const ordered = found.map((name) => tensors.find((tensor) => tensor.binding === name));
     if (ordered.length !== tensors.length || !ordered.every((tensor) => tensor !== undefined)) {
-        throw new ModelError("mismatch", `The payload of ${spec.model} names its tensors ${found.join(", ")}, the manifest ` +
+        throw new ModelError("mismatch", `The payload of ${model} names its tensors ${found.join(", ")}, the manifest ` +
             `${tensors.map((tensor) => tensor.binding).join(", ")}.`, "Bundle the artifact again.");
     }
     return ordered;
@@ -276,7 +313,8 @@ function halfToEven(value: number): number {
     return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-function toReal(tensor: TensorSpec, stored: Values): Values {
+/** Real values of what the payload stores. @internal */
+export function toReal(tensor: TensorSpec, stored: Values): Values {
     if (tensor.quantization === null) {
         return stored;
     }
@@ -285,6 +323,7 @@ function toReal(tensor: TensorSpec, stored: Values): Values {
     return Float32Array.from(stored as Int8Array, (value) => (value - zeroPoint) * scale);
 }
 
-function text(error: unknown): string {
+/** @internal */
+export function text(error: unknown): string {
     return error instanceof Error ? error.message : error instanceof Event ? `a script's ${error.type}` : String(error);
 }

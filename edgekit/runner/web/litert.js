@@ -95,25 +95,23 @@ async function fetchBytes(where) {
     }
     throw new ModelError("unreachable", `${where.href} cannot be fetched: ${why}.`, "See that the server has it.");
 }
-/** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
-export class Model {
-    spec;
+/** A payload, compiled, and buffers for its tensors, which are in the payload's own order. @internal */
+export class Payload {
     liteRt;
     address;
     loaded;
     compiled;
-    order;
-    closed = false;
-    constructor(spec, liteRt, address, loaded, compiled, order) {
-        this.spec = spec;
+    inputs;
+    outputs;
+    constructor(liteRt, address, loaded, compiled, inputs, outputs) {
         this.liteRt = liteRt;
         this.address = address;
         this.loaded = loaded;
         this.compiled = compiled;
-        this.order = order;
+        this.inputs = inputs;
+        this.outputs = outputs;
     }
-    /** @internal */
-    static async compile(spec, liteRt, payload) {
+    static async compile(what, liteRt, payload, threads) {
         const wasm = liteRt.liteRtWasm;
         const environment = liteRt.getDefaultEnvironment();
         const address = wasm._malloc(payload.byteLength);
@@ -121,55 +119,91 @@ export class Model {
         try {
             const loaded = wasm.loadModel(environment.liteRtEnvironment, address, payload.byteLength);
             const options = {
-                environment, accelerator: "wasm", cpuOptions: { numThreads: wasm.getThreadCount() },
+                environment, accelerator: "wasm", cpuOptions: { numThreads: threads ?? wasm.getThreadCount() },
                 gpuOptions: {}, webNNOptions: {},
             };
             const compiled = await wasm.compileModel(environment.liteRtEnvironment, loaded, options);
             const signature = loaded.getSignature(0);
-            const order = {
-                inputs: inOrder(spec, spec.inputs, signature.inputNames()),
-                outputs: inOrder(spec, spec.outputs, signature.outputNames()),
-            };
+            const inputs = inOrder(what.model, what.inputs, signature.inputNames());
+            const outputs = inOrder(what.model, what.outputs, signature.outputNames());
             signature.delete();
-            return new Model(spec, liteRt, address, loaded, compiled, order);
+            return new Payload(liteRt, address, loaded, compiled, inputs, outputs);
         }
         catch (error) {
             wasm._free(address);
             if (error instanceof ModelError) {
                 throw error;
             }
-            throw new ModelError("mismatch", `LiteRT.js does not compile ${spec.model}: ${text(error)}.`, "Convert it with operators that this runtime has.");
+            throw new ModelError("mismatch", `LiteRT.js does not compile ${what.model}: ${text(error)}.`, "Convert it with operators that this runtime has.");
         }
+    }
+    /** A buffer for input `i`. It is the caller's to delete. */
+    newInput(i, bytes) {
+        const wasm = this.liteRt.liteRtWasm;
+        const type = this.loaded.getInputTensorType(0, i);
+        const environment = this.liteRt.getDefaultEnvironment().liteRtEnvironment;
+        const buffer = wasm.LiteRtTensorBuffer.createManaged(environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, bytes);
+        type.delete();
+        return buffer;
+    }
+    /** Writes what the payload takes: stored values, as `toStored` gives them. */
+    write(buffer, values) {
+        const wasm = this.liteRt.liteRtWasm;
+        const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
+        wasm.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
+        buffer.unlock();
+    }
+    /** What the payload stores in a tensor; `toReal` makes real values of it. */
+    read(buffer, tensor) {
+        const wasm = this.liteRt.liteRtWasm;
+        const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
+        const bytes = wasm.HEAPU8.slice(address, address + buffer.packedSize());
+        buffer.unlock();
+        return new ARRAYS[tensor.dtype](bytes.buffer);
+    }
+    /** Runs it once. The outputs' buffers are the caller's to delete. */
+    run(inputs) {
+        return this.compiled.run(0, inputs);
+    }
+    /** Gives the memory back. */
+    delete() {
+        this.compiled.delete();
+        this.loaded.delete();
+        this.liteRt.liteRtWasm._free(this.address);
+    }
+}
+/** A compiled model. `close` it when it is no longer needed: its memory is the wasm module's. */
+export class Model {
+    spec;
+    payload;
+    closed = false;
+    constructor(spec, payload) {
+        this.spec = spec;
+        this.payload = payload;
+    }
+    /** @internal */
+    static async compile(spec, liteRt, payload) {
+        return new Model(spec, await Payload.compile(spec, liteRt, payload));
     }
     /** Runs the model once: real values in, real values out, each flat and in the order of its tensor's shape. */
     async run(inputs) {
         if (this.closed) {
             throw new ModelError("closed", `${this.spec.model} was closed.`, "Load it again.");
         }
-        const wasm = this.liteRt.liteRtWasm;
-        const environment = this.liteRt.getDefaultEnvironment().liteRtEnvironment;
+        const { payload } = this;
         const given = inputs;
-        const stored = this.order.inputs.map((tensor) => toStored(tensor, given[tensor.name]));
+        const stored = payload.inputs.map((tensor) => toStored(tensor, given[tensor.name]));
         const buffers = [];
         try {
             stored.forEach((values, i) => {
-                const type = this.loaded.getInputTensorType(0, i);
-                const buffer = wasm.LiteRtTensorBuffer.createManaged(environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, values.byteLength);
-                type.delete();
-                buffers.push(buffer);
-                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
-                wasm.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
-                buffer.unlock();
+                buffers.push(payload.newInput(i, values.byteLength));
+                payload.write(buffers[i], values);
             });
-            const answers = await this.compiled.run(0, buffers);
+            const answers = await payload.run(buffers.slice());
             buffers.push(...answers);
             const outputs = {};
-            answers.forEach((buffer, i) => {
-                const tensor = this.order.outputs[i];
-                const address = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
-                const bytes = wasm.HEAPU8.slice(address, address + buffer.packedSize());
-                buffer.unlock();
-                outputs[tensor.name] = toReal(tensor, new ARRAYS[tensor.dtype](bytes.buffer));
+            payload.outputs.forEach((tensor, i) => {
+                outputs[tensor.name] = toReal(tensor, payload.read(answers[i], tensor));
             });
             return outputs;
         }
@@ -181,18 +215,16 @@ export class Model {
     close() {
         if (!this.closed) {
             this.closed = true;
-            this.compiled.delete();
-            this.loaded.delete();
-            this.liteRt.liteRtWasm._free(this.address);
+            this.payload.delete();
         }
     }
 }
-function inOrder(spec, tensors, names) {
+function inOrder(model, tensors, names) {
     const found = Array.from({ length: names.size() }, (_, i) => names.get(i));
     names.delete();
     const ordered = found.map((name) => tensors.find((tensor) => tensor.binding === name));
     if (ordered.length !== tensors.length || !ordered.every((tensor) => tensor !== undefined)) {
-        throw new ModelError("mismatch", `The payload of ${spec.model} names its tensors ${found.join(", ")}, the manifest ` +
+        throw new ModelError("mismatch", `The payload of ${model} names its tensors ${found.join(", ")}, the manifest ` +
             `${tensors.map((tensor) => tensor.binding).join(", ")}.`, "Bundle the artifact again.");
     }
     return ordered;
@@ -226,7 +258,8 @@ function halfToEven(value) {
     const rounded = Math.round(value);
     return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
-function toReal(tensor, stored) {
+/** Real values of what the payload stores. @internal */
+export function toReal(tensor, stored) {
     if (tensor.quantization === null) {
         return stored;
     }
@@ -234,6 +267,7 @@ function toReal(tensor, stored) {
     const scale = Math.fround(tensor.quantization.scale);
     return Float32Array.from(stored, (value) => (value - zeroPoint) * scale);
 }
-function text(error) {
+/** @internal */
+export function text(error) {
     return error instanceof Error ? error.message : error instanceof Event ? `a script's ${error.type}` : String(error);
 }
