@@ -74,6 +74,7 @@ class CollectorApp:
         self._known: dict[str, KeyEntry] = {}
         self._known_generation = -1
         self._commit: GroupCommit | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._accepted: dict[tuple[int, int], Answer] = {}
         self._routes = {
             "/v1/windows": ("POST", self._windows),
@@ -127,7 +128,8 @@ class CollectorApp:
         """Takes nothing more in, and commits what waits."""
         self.closing = True
         if self._commit is not None:
-            await asyncio.to_thread(self._commit.close)
+            self._commit.stop_taking()
+            await asyncio.to_thread(self._commit.join)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -150,11 +152,57 @@ class CollectorApp:
         signed = await self._signed(body, envelope.WINDOWS)
         if isinstance(signed, Answer):
             return signed
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._put(signed, lambda answer: None if answered.done() else answered.set_result(answer))  # it may have gone
+        return await answered
+
+    def take_soon(self, body: bytes, answer: Callable[[Answer], None]) -> None:
+        """Has the loop call `answer` with what `take` would return, or with what a request gets for its error.
+
+        A task is made only where the database must be asked for a key.
+        """
+
+        def count(made: Answer) -> None:
+            self.metrics.requests[made.status] += 1
+            answer(made)
+
+        received_ns = time.time_ns()
+        try:
+            parsed = envelope.parse(body)
+        except WireError as error:
+            count(error_answer(400, str(error)))
+            return
+        known, generation = self._keys_in_memory()
+        entry = known.get(parsed.key_id)
+        if entry is None:
+            task = asyncio.get_running_loop().create_task(self._take_in_task(body, count))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        signed = _verified(parsed, envelope.WINDOWS, entry, generation, received_ns)
+        if isinstance(signed, Answer):
+            count(signed)
+        else:
+            self._put(signed, count)
+
+    async def _take_in_task(self, body: bytes, answer: Callable[[Answer], None]) -> None:
+        made = BUSY_ANSWER  # also when the task is cancelled, or fails
+        try:
+            made = await self.take(body)
+        except StoreUnavailableError:
+            pass
+        finally:
+            answer(made)
+
+    def _put(self, signed: Upload, answer: Callable[[Answer], None]) -> None:
         began = time.perf_counter()
-        outcome = await self.group.put(signed)
-        self.metrics.answer_s.observe(time.perf_counter() - began)
-        self.metrics.bytes += len(signed.envelope.packed)
-        return self._answer(outcome)
+
+        def done(outcome: Outcome) -> None:
+            self.metrics.answer_s.observe(time.perf_counter() - began)
+            self.metrics.bytes += len(signed.envelope.packed)
+            answer(self._answer(outcome))
+
+        self.group.put(signed, done)
 
     def _answer(self, outcome: Outcome) -> Answer:
         if outcome.result in (Result.ACCEPTED, Result.DUPLICATE):
@@ -178,25 +226,20 @@ class CollectorApp:
             parsed = envelope.parse(body)
         except WireError as error:
             return error_answer(400, str(error))
-        entry, generation = await self._key(parsed.key_id)
-        if entry is None or entry.revoked or entry.device != parsed.device or not parsed.verify(entry.key):
-            return UNAUTHORISED
-        if parsed.kind != kind:
-            return error_answer(400, "an envelope of another kind is expected here")
-        return Upload(parsed, entry.cohort, received_ns, generation)
+        known, generation = self._keys_in_memory()
+        entry = known.get(parsed.key_id)
+        if entry is None:
+            entry = await _in_thread(self._keys.find, parsed.key_id)
+            if entry is not None:
+                known[parsed.key_id] = entry  # of a dictionary that is dropped with its generation
+        return _verified(parsed, kind, entry, generation, received_ns)
 
-    async def _key(self, key_id: str) -> tuple[KeyEntry | None, int]:
-        """The key, and the generation that was known before it was looked up."""
+    def _keys_in_memory(self) -> tuple[dict[str, KeyEntry], int]:
+        """Keys by their id, and the generation that was known before any of them was looked up."""
         if self._known_generation != self._ingest.generation or len(self._known) > KEYS_IN_MEMORY:
             self._known = {}
             self._known_generation = self._ingest.generation
-        known, generation = self._known, self._known_generation
-        entry = known.get(key_id)
-        if entry is None:
-            entry = await _in_thread(self._keys.find, key_id)
-            if entry is not None:
-                known[key_id] = entry  # of a dictionary that is dropped with its generation
-        return entry, generation
+        return self._known, self._known_generation
 
     async def _reference(self, receive: Receive) -> Answer:
         body = await http.read_body(receive, self._max_upload_bytes)
@@ -251,6 +294,17 @@ class CollectorApp:
             return error_answer(503, "shutting down", retry_after_s=RETRY_AFTER_S)
         await _in_thread(self._keys.find, "-")
         return HEALTHY
+
+
+def _verified(
+    parsed: envelope.Envelope, kind: int, entry: KeyEntry | None, generation: int, received_ns: int
+) -> Upload | Answer:
+    """The upload, if its device's key made the signature and it is of that kind; else the answer to it."""
+    if entry is None or entry.revoked or entry.device != parsed.device or not parsed.verify(entry.key):
+        return UNAUTHORISED
+    if parsed.kind != kind:
+        return error_answer(400, "an envelope of another kind is expected here")
+    return Upload(parsed, entry.cohort, received_ns, generation)
 
 
 async def _in_thread(ask: Callable[..., Answered], *arguments: Any) -> Answered:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -35,27 +36,43 @@ class Answer:
         body: its bytes.
         kind: its content type.
         headers: further ones.
+        closes: whether the connection ends with it.
     """
 
     status: int
     body: bytes = b""
     kind: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    closes: bool = False
     _start: Message = field(init=False, repr=False)
     _end: Message = field(init=False, repr=False)
+    _line: bytes = field(init=False, repr=False)
+    _rest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        fixed = ((b"content-type", self.kind), (b"content-length", b"%d" % len(self.body)))
-        self._start = {
-            "type": "http.response.start", "status": self.status,
-            "headers": [*fixed, (b"x-content-type-options", b"nosniff"), *self.headers],
-        }  # fmt: skip
+        headers = [
+            (b"content-type", self.kind), (b"content-length", b"%d" % len(self.body)),
+            (b"x-content-type-options", b"nosniff"), *self.headers,
+            *([(b"connection", b"close")] if self.closes else []),
+        ]  # fmt: skip
+        self._start = {"type": "http.response.start", "status": self.status, "headers": headers}
         self._end = {"type": "http.response.body", "body": self.body}
+        self._line = b"HTTP/1.1 %d %s\r\n" % (self.status, HTTPStatus(self.status).phrase.encode())
+        self._rest = header_lines(headers) + b"\r\n" + self.body
 
     async def send(self, send: Send) -> None:
         """Sends it; it may be sent many times."""
         await send(self._start)
         await send(self._end)
+
+    def on_wire(self, more: bytes = b"") -> bytes:
+        """The whole response in HTTP/1.1, with `more` lines among its headers."""
+        return b"".join((self._line, more, self._rest))
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they travel."""
+    return b"".join([b"%s: %s\r\n" % each for each in headers])
 
 
 def json_answer(status: int, /, **fields: Any) -> Answer:
@@ -68,9 +85,7 @@ def error_answer(status: int, reason: str, *, retry_after_s: int | None = None, 
     headers = []
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % retry_after_s))
-    if close:
-        headers.append((b"connection", b"close"))
-    return Answer(status, msgspec.json.encode({"error": reason}), headers=tuple(headers))
+    return Answer(status, msgspec.json.encode({"error": reason}), headers=tuple(headers), closes=close)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -158,15 +158,22 @@ def merge_moments(stack: Moments) -> Moments:
 
     A sum of squares that overflows is inf, never NaN; a mean stays between min and max.
     """
-    n, low, high, means, squares = np.moveaxis(stack, 2, 0)
-    total = n.sum(axis=0)
-    lowest, highest = low.min(axis=0), high.max(axis=0)
+    n, low, high, means, squares = stack.transpose(2, 0, 1)
+    merged = np.empty(stack.shape[1:])
+    total, lowest, highest, mean, m2 = merged.T
+    np.add.reduce(n, axis=0, out=total)
+    np.minimum.reduce(low, axis=0, out=lowest)
+    np.maximum.reduce(high, axis=0, out=highest)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.einsum("wf,wf->f", n / np.maximum(total, 1), means)
-        mean = np.clip(mean, lowest, highest, out=mean, where=total > 0)
+        np.add.reduce(n / np.maximum(total, 1) * means, axis=0, out=mean)
+        np.minimum(np.maximum(mean, lowest), highest, out=mean, where=total > 0)
         apart = means - mean
-        m2 = squares.sum(axis=0) + np.einsum("wf,wf,wf->f", n, apart, apart)
-    return np.stack([total, lowest, highest, mean, np.where(np.isnan(m2), np.inf, m2)], axis=1)
+        apart *= apart
+        apart *= n
+        apart += squares
+        np.add.reduce(apart, axis=0, out=m2)
+    m2[np.isnan(m2)] = np.inf
+    return merged
 
 
 class CountsView(Mapping[str, FeatureCounts]):

@@ -4,7 +4,8 @@ connections there are. uvicorn itself bounds none of the first three when httpto
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -29,7 +30,7 @@ class _HeadTooLongError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. The bounds are set by `bounded`."""
+    """One connection."""
 
     max_connections = 1024
     request_s = 20.0
@@ -37,20 +38,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._fed = 0
+        self._head_bytes = 0
         self._in_head = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._expecting = False
+        self._deadline = math.inf
+        self._watch: asyncio.TimerHandle | None = None
         if len(self.connections) > self.max_connections:
             transport.write(_BUSY)
             transport.close()
             return
         self._expect_request()
+        self._watch = self.loop.call_later(self.request_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        if self._watch is not None:
+            self._watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._timer is None:
+        if not self._expecting:
             self._expect_request()
         if self._in_head:  # httptools collects a field that is not complete yet: only the bytes fed tell its length
             self._fed += len(data)
@@ -81,12 +87,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_head = True
-        self._stop_timer()
+        self._request_is_whole()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what could not be parsed."""
-        if self._in_head and getattr(self, "_head_bytes", 0) > MAX_HEAD_BYTES:
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self.transport.write(_TOO_LONG)
             self.transport.close()
         else:
@@ -98,24 +103,24 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _HeadTooLongError
 
     def _expect_request(self) -> None:
-        self._timer = self.loop.call_later(self.request_s, self._too_slow)
+        self._expecting = True
+        self._deadline = self.loop.time() + self.request_s
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _request_is_whole(self) -> None:
+        self._in_head = True
+        self._expecting = False
+        self._deadline = math.inf
 
-    def _too_slow(self) -> None:
-        self._timer = None
-        if not self.transport.is_closing():
+    def _be_idle(self) -> None:
+        """Has the connection closed if nothing more comes, unless the next request has begun already."""
+        if not self._expecting:
+            self._deadline = self.loop.time() + self.timeout_keep_alive
+
+    def _look(self) -> None:
+        """Looks at the deadline. One timer a connection, which is never set further ahead than a deadline can be: to
+        make and cancel one for every request and for every pause cost more than to look now and then."""
+        left = self._deadline - self.loop.time()
+        if left > 0:
+            self._watch = self.loop.call_later(min(left, self.request_s), self._look)
+        elif not self.transport.is_closing():
             self.transport.abort()
-
-
-def bounded(max_connections: int, request_s: float) -> type[Any]:
-    """The protocol with these bounds.
-
-    Args:
-        max_connections: at the same time.
-        request_s: within which a request must be in whole, from its connection or from its first byte.
-    """
-    return type("BoundedProtocol", (BoundedProtocol,), {"max_connections": max_connections, "request_s": request_s})

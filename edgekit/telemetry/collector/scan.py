@@ -29,7 +29,8 @@ _SEQ = struct.Struct("<Q")
 _NO_MOMENTS = struct.pack("<dddd", np.inf, -np.inf, 0.0, 0.0)
 _FLAGS = frozenset((0, 1, 3, 4, 5, 7))
 _DIGEST = 32
-_TYPES = {1: "<u1", 2: "<u2", 4: "<u4"}
+_TYPES = {0: "", 1: "<u1", 2: "<u2", 4: "<u4"}
+_COUNTS = struct.Struct("<BHBBBB")  # width and moments, cells, and the four of the tail where each takes one byte
 
 
 class Head(NamedTuple):
@@ -83,70 +84,80 @@ def head(frame: bytes, device: bytes) -> Head | None:
 
 
 class Sections(NamedTuple):
-    """One window's counts as slices.
+    """One window's counts, of the features in the order of the layout.
 
     Attributes:
         totals: inferences, errors, dropped, coalesced.
-        tails: missing, +inf, -inf, out of range of every feature, in the order of the layout.
-        widths, cells: bytes a cell, and the cells, of every feature.
+        tails: missing, +inf, -inf, out of range of every feature.
+        widths: bytes a cell, of every feature; 0: all its cells are 0.
+        cells: the cells of every feature.
         moments: four doubles a feature, joined.
     """
 
     totals: list[int]
     tails: list[int]
-    widths: list[int]
+    widths: tuple[int, ...]
     cells: list[bytes]
     moments: bytes
 
 
 def sections(frame: bytes, at: int, layout: Layout) -> Sections | None:
     """The counts that begin at `at`; None if they are odd or not those of the layout."""
-    end = len(frame) - 4
-    features = len(layout.sizes) - 1
-    tails: list[int] = [0] * (4 * len(layout.sizes))
-    widths = [0] * len(layout.sizes)
-    cells = [b""] * len(layout.sizes)
-    moments = [_NO_MOMENTS] * len(layout.sizes)
+    *sizes, latency_size = layout.sizes
+    tails: list[int] = []
+    widths: list[int] = []
+    cells: list[bytes] = []
+    moments: list[bytes] = []
     try:
         totals = []
         for _ in range(4):
             value, at = _varint(frame, at)
             totals.append(value)
-        for index in (features, *range(features)):
-            if index == 0:
-                if frame[at] | frame[at + 1] << 8 != features:
-                    return None
-                at += 2
-            first = frame[at]
-            size = layout.sizes[index]
-            if frame[at + 1] | frame[at + 2] << 8 != size:
+        for size in (latency_size, *sizes):
+            first, count, missing, positive, negative, outside = _COUNTS.unpack_from(frame, at)
+            if count != size:
                 return None
-            at += 3
-            tail = 4 * index
-            for i in range(tail, tail + 4):
-                if frame[at] < 128:
-                    tails[i] = frame[at]
+            if (missing | positive | negative | outside) < 128:
+                tails += (missing, positive, negative, outside)
+                at += _COUNTS.size
+            else:
+                at += _COUNTS.size - 4
+                for _ in range(4):
+                    value = frame[at]
                     at += 1
-                else:
-                    tails[i], at = _varint(frame, at)
+                    if value > 127:
+                        value, at = _varint(frame, at - 1)
+                    tails.append(value)
             if first & wire.MOMENTS:
-                moments[index] = frame[at : at + 32]
+                moments.append(frame[at : at + 32])
                 at += 32
                 first &= 127
-            if first:
-                if first not in _TYPES:
+            else:
+                moments.append(_NO_MOMENTS)
+            if first not in _TYPES:
+                return None
+            widths.append(first)
+            cells.append(frame[at : at + size * first])
+            at += size * first
+            if len(widths) == 1:  # the latency is first on the wire, and last in the layout
+                if frame[at] | frame[at + 1] << 8 != len(sizes):
                     return None
-                widths[index] = first
-                cells[index] = frame[at : at + size * first]
-                at += size * first
-    except (IndexError, ValueError):
+                at += 2
+    except (IndexError, ValueError, struct.error):
         return None
-    if at != end or not features:
+    if at != len(frame) - 4 or not sizes:
         return None
-    return Sections(totals, tails, widths, cells, b"".join(moments))
+    tails += tails[:4]
+    widths.append(widths[0])
+    cells.append(cells[0])
+    moments.append(moments[0])
+    return Sections(totals, tails[4:], tuple(widths[1:]), cells[1:], b"".join(moments[1:]))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
+    second = data[at + 1]
+    if 0 < second < 128 <= data[at]:
+        return data[at] & 127 | second << 7, at + 2
     value = shift = 0
     while True:
         byte = data[at]
@@ -165,21 +176,21 @@ def matrix(batch: Sequence[Sections], layout: Layout) -> tuple[Vector, Moments, 
     """Rows of integers, of moments, and whether each row is sound, for windows of one layout."""
     count = len(batch)
     parts = len(layout.sizes)
-    rows = np.zeros((count, layout.length), np.int64)
+    rows = np.empty((count, layout.length), np.int64)
     rows[:, 0] = 1
     rows[:, 1 : len(TOTALS)] = [each.totals for each in batch]
     tails = np.array([each.tails for each in batch], np.int64).reshape(count, parts, 4)
-    n = np.zeros((count, parts), np.int64)
-    for index, (at, size) in enumerate(zip(layout.offsets, layout.sizes, strict=True)):
-        widths = [each.widths[index] for each in batch]
-        for width in set(widths) - {0}:
-            chosen = [i for i, have in enumerate(widths) if have == width]
-            joined = b"".join([batch[i].cells[index] for i in chosen])
-            block = np.frombuffer(joined, _TYPES[width]).reshape(len(chosen), size)
-            where: slice | list[int] = slice(None) if len(chosen) == count else chosen
-            rows[where, at : at + size] = block
-            n[where, index] = block.sum(axis=1)
+    widths = tuple(map(max, zip(*[each.widths for each in batch], strict=True)))
+    packed = b"".join([_packed(each, widths, layout.sizes) for each in batch])
+    block = np.frombuffer(packed, np.uint8).reshape(count, -1)
+    begin = 0
+    for index, (at, size, width) in enumerate(zip(layout.offsets, layout.sizes, widths, strict=True)):
+        cells = rows[:, at : at + size]
+        cells[...] = block[:, begin : begin + size * width].view(_TYPES[width]) if width else 0
+        begin += size * width
         rows[:, at + size : at + size + 4] = tails[:, index]
+    ends = [each for at, size in zip(layout.offsets, layout.sizes, strict=True) for each in (at, at + size)]
+    n = np.add.reduceat(rows, ends, axis=1)[:, ::2]  # a feature's cells; every other sum is of a tail
     values = np.frombuffer(b"".join([each.moments for each in batch]), "<f8").reshape(count, parts, 4)
     low, high, mean, m2 = np.moveaxis(values, 2, 0)
     finite = n - tails[:, :, 1] - tails[:, :, 2]
@@ -187,5 +198,23 @@ def matrix(batch: Sequence[Sections], layout: Layout) -> tuple[Vector, Moments, 
     with np.errstate(invalid="ignore"):
         present = (finite >= 1) & np.isfinite(low) & np.isfinite(high) & np.isfinite(mean) & (low <= high) & (m2 >= 0)
     sound = (finite >= 0) & (tails[:, :, 3] <= n) & (n <= MAX_PER_WINDOW) & (absent | present)
-    moments = np.concatenate([np.where(absent, 0, finite)[:, :, None], values], axis=2)
+    moments = np.empty((count, parts, 5))
+    moments[:, :, 0] = np.where(absent, 0, finite)
+    moments[:, :, 1:] = values
     return rows, moments, sound.all(axis=1)
+
+
+def _packed(window: Sections, widths: tuple[int, ...], sizes: tuple[int, ...]) -> bytes:
+    """The window's cells, of `widths` bytes each, which are its own or larger."""
+    if window.widths == widths:
+        return b"".join(window.cells)
+    cells: list[bytes | bytearray] = []
+    for have, wanted, size, narrow in zip(window.widths, widths, sizes, window.cells, strict=True):
+        if have == wanted:
+            cells.append(narrow)
+            continue
+        wide = bytearray(size * wanted)  # little-endian: the low bytes stand first
+        for byte in range(have):
+            wide[byte::wanted] = narrow[byte::have]
+        cells.append(wide)
+    return b"".join(cells)

@@ -8,7 +8,6 @@ the signature, and only then `unpack` decompresses, up to a cap.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import struct
@@ -61,7 +60,7 @@ class Envelope(NamedTuple):
 
     def verify(self, key: bytes) -> bool:
         """Whether the key made the signature. Takes the same time wherever it differs."""
-        return hmac.compare_digest(hmac.new(key, self.signed, hashlib.sha256).digest(), self.signature)
+        return hmac.compare_digest(hmac.digest(key, self.signed, "sha256"), self.signature)
 
     def unpack(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """The body, decompressed into no more than `limit` bytes.
@@ -113,7 +112,7 @@ def seal(
     signed = head + nonce + _LENGTH.pack(len(packed)) + packed
     if len(signed) + SIGNATURE_BYTES > MAX_ENVELOPE_BYTES:
         raise WireError("an envelope of %d bytes; %d are possible" % (len(signed), MAX_ENVELOPE_BYTES))
-    return signed + hmac.new(key, signed, hashlib.sha256).digest()
+    return signed + hmac.digest(key, signed, "sha256")
 
 
 def parse(data: bytes) -> Envelope:
