@@ -12,6 +12,7 @@ COMMANDS = {
     "keys": "Say which devices may report: tokens, keys, revocation.",
     "reference": "Make a drift reference from recorded data.",
     "check": "Tell whether what a model sees has drifted, what moved, and since when.",
+    "flagged": "Tell what to collect and label next, and take back how good the model was.",
     "package": "Pack the reporter alone, for devices without EdgeKit.",
     "export": "Export the counts: Parquet, OpenTelemetry, ClickHouse.",
 }

@@ -34,6 +34,7 @@ SHOWN = 12
 @click.option("--phase", type=click.Choice(["hour-of-day", "day-of-week"]), help="With --db: compare like with like.")
 @click.option("--k-devices", type=click.IntRange(1), default=5, show_default=True,
               help="With --db: tell nothing of a cohort with fewer devices.")  # fmt: skip
+@click.option("--keep", is_flag=True, help="With --db: keep what drifted for `edgekit telemetry flagged`.")
 @click.option("--rows", metavar="FROM:TO", help="With DATA: only these rows, counted from 0.")
 @click.option(
     "--theta", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="The distance that matters."
@@ -141,7 +142,14 @@ def _of_store(db: str, given: dict[str, object]) -> DriftVerdict:
     )
     now = int(time.time()) if given["now"] is None else _time(str(given["now"]))
     wanted = None if given["reference_id"] is None else str(given["reference_id"])
-    return check(open_store(db), str(given["model"]), now, question, reference=wanted)
+    store = open_store(db)
+    verdict = check(store, str(given["model"]), now, question, reference=wanted)
+    if given["keep"]:
+        from edgekit.telemetry.collector import flagged
+        from edgekit.telemetry.drift.schedule import checked
+
+        flagged.record(store.database, checked(verdict), int(time.time()))
+    return verdict
 
 
 def _print(verdict: DriftVerdict, *, everything: bool) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgekit.telemetry.evaluations import FlaggedWindow
     from edgekit.telemetry.reporter.reference import Reference
     from edgekit.telemetry.reporter.window import FeatureCounts
 
@@ -150,6 +151,7 @@ class Checked:
         model, reference, cohort: what was checked; cohort as in `Finding`.
         findings: what is wrong; nothing, if all is well.
         conclusive: False if there was too little data to tell: then no alert of it recovers.
+        since_s, until_s: the time that was judged; 0 where that is not known.
     """
 
     model: str
@@ -157,6 +159,8 @@ class Checked:
     cohort: str
     findings: tuple[Finding, ...] = ()
     conclusive: bool = True
+    since_s: int = 0
+    until_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -246,4 +250,8 @@ class Store(Protocol):
 
     def alerts(self, *, model: str | None = None, open_only: bool = False, limit: int = 1000) -> list[AlertRow]:
         """The alert log, the latest first."""
+        ...
+
+    def flagged(self, *, model: str | None = None, to_do: bool = False, limit: int = 1000) -> list[FlaggedWindow]:
+        """Flagged windows, the latest first; with `to_do` only those that nobody is done with."""
         ...

@@ -4,6 +4,7 @@
     /api/models  /api/devices     who reports
     /api/totals  /api/series      counts by feature, of a model and reference between two times
     /api/alerts                   the alert log
+    /api/flagged                  times with drift, and how good the model was then
 
 It has no password: it listens on loopback unless it is told otherwise, and then belongs behind a proxy that has one.
 Requests that name another host are refused, so a page somewhere on the web cannot read it through a browser.
@@ -54,6 +55,7 @@ class AdminApp:
             "/api/models": lambda _: store.models(),
             "/api/devices": lambda query: store.devices(silent_for_s=int(query.get("silent_for_s", "0"))),
             "/api/alerts": lambda query: store.alerts(model=query.get("model"), open_only="open" in query),
+            "/api/flagged": lambda query: store.flagged(model=query.get("model"), to_do="todo" in query),
             "/api/totals": self._totals,
             "/api/series": self._series,
         }

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.errors import TelemetryError, UnknownReferenceError
+from edgekit.telemetry.collector import flagged, registry
 from edgekit.telemetry.collector import layout as layouts
-from edgekit.telemetry.collector import registry
 from edgekit.telemetry.collector.database import open_database
 from edgekit.telemetry.collector.ingest import DAY_S
 from edgekit.telemetry.collector.layout import CountsView, Layout
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgekit.telemetry.collector.database import Database, Row
+    from edgekit.telemetry.evaluations import FlaggedWindow
     from edgekit.telemetry.store import Phase
 
 RECENT_DAYS = 30
@@ -187,6 +188,10 @@ class SqlStore:
         with self.database.read() as cursor:
             rows = cursor.rows(sql, (*([] if model is None else [model]), limit))
         return [AlertRow(row[0], _finding(row), *row[8:]) for row in rows]
+
+    def flagged(self, *, model: str | None = None, to_do: bool = False, limit: int = 1000) -> list[FlaggedWindow]:
+        """See `Store`."""
+        return flagged.rows(self.database, model=model, to_do=to_do, limit=limit)
 
     def sizes(self) -> tuple[int, int, int]:
         """(windows that wait for their reference, open alerts, devices known), at little cost."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgekit.telemetry.collector import flagged
 from edgekit.telemetry.collector.ingest import DAY_S, PENDING
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def sweep(database: Database, now_s: int, *, raw_days: int = RAW_DAYS, rollup_da
         spans = cursor.run("DELETE FROM rollups WHERE span < ?", (oldest,))
         cursor.run("DELETE FROM presence WHERE day < ?", (oldest // DAY_S,))
         cursor.run("DELETE FROM alerts WHERE state = 'recovered' AND recovered_s < ?", (oldest,))
+        flagged.forget(cursor, oldest)
         cursor.run("DELETE FROM tokens WHERE expires_s < ?", (oldest,))
     return Swept(windows, unmerged, spans)
 

@@ -6,7 +6,7 @@ The SQL is the same for both kinds but for three words, which are filled in.
 
 from __future__ import annotations
 
-SCHEMA = 1
+SCHEMA = 2
 
 WORDS = {
     "sqlite": {"bytes": "BLOB", "serial": "INTEGER PRIMARY KEY", "rowless": " WITHOUT ROWID"},
@@ -57,6 +57,16 @@ CREATE TABLE notices (
     id {serial}, alert BIGINT NOT NULL, kind TEXT NOT NULL, url TEXT NOT NULL, body TEXT NOT NULL,
     created_s BIGINT NOT NULL, due_s BIGINT NOT NULL, attempts INTEGER NOT NULL);
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_s BIGINT NOT NULL)
+""",
+    2: """
+CREATE TABLE flagged (
+    id {serial}, model TEXT NOT NULL, reference TEXT NOT NULL, cohort TEXT NOT NULL, artifacts TEXT NOT NULL,
+    start_s BIGINT NOT NULL, end_s BIGINT NOT NULL, features TEXT NOT NULL, opened_s BIGINT NOT NULL,
+    last_found_s BIGINT NOT NULL, times_found INTEGER NOT NULL, ended_s BIGINT, done_s BIGINT, note TEXT NOT NULL);
+CREATE UNIQUE INDEX flagged_lasting ON flagged (model, reference, cohort) WHERE ended_s IS NULL;
+CREATE TABLE flagged_results (
+    flagged BIGINT NOT NULL, metric TEXT NOT NULL, value DOUBLE PRECISION NOT NULL, expected DOUBLE PRECISION,
+    samples BIGINT, source TEXT NOT NULL, given_s BIGINT NOT NULL, PRIMARY KEY (flagged, metric))
 """,
 }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgekit.errors import EdgeKitError
-from edgekit.telemetry.collector import alerts, registry, retention, webhooks
+from edgekit.telemetry.collector import alerts, flagged, registry, retention, webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,6 +104,7 @@ class Upkeep:
             self._next_check_s = now_s + chores.check_every_s
             found = list(chores.check(self.store, int(now_s)))
             alerts.record(self.store.database, found, int(now_s), urls=list(hooks), cool_down_s=chores.cool_down_s)
+            flagged.record(self.store.database, found, int(now_s))
             webhooks.deliver(self.store.database, hooks)
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + SWEEP_EVERY_S

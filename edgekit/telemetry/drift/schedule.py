@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgekit.telemetry.drift.check import Question, check
+from edgekit.telemetry.drift.steps import seconds_of
 from edgekit.telemetry.store import Checked, Finding
 
 if TYPE_CHECKING:
@@ -26,11 +27,17 @@ def check_all(store: Store, now: int, question: Question | None = None) -> Itera
     for row in store.models():
         if row.bootstrapped or row.last_s < now - question.history_s:
             continue
-        verdict = check(store, row.model, now, question, reference=row.reference)
-        yield Checked(row.model, row.reference, "", verdict.findings(), conclusive=verdict.outcome != "inconclusive")
-        for cohort in verdict.cohorts:
-            if cohort.cohort:
-                yield _of_cohort(verdict, cohort)
+        yield from checked(check(store, row.model, now, question, reference=row.reference))
+
+
+def checked(verdict: DriftVerdict) -> Iterator[Checked]:
+    """What a verdict says of all devices together, and of each cohort."""
+    conclusive = verdict.outcome != "inconclusive"
+    named = (verdict.model, verdict.reference, verdict.cohort or "")
+    yield Checked(*named, verdict.findings(), conclusive, seconds_of(verdict.start), seconds_of(verdict.end))
+    for cohort in verdict.cohorts:
+        if cohort.cohort:
+            yield _of_cohort(verdict, cohort)
 
 
 def _of_cohort(verdict: DriftVerdict, cohort: CohortVerdict) -> Checked:
@@ -44,4 +51,5 @@ def _of_cohort(verdict: DriftVerdict, cohort: CohortVerdict) -> Checked:
         if name not in known
     )  # fmt: skip
     conclusive = cohort.outcome in ("drift", "quiet")
-    return Checked(verdict.model, verdict.reference, cohort.cohort, findings, conclusive=conclusive)
+    named = (verdict.model, verdict.reference, cohort.cohort)
+    return Checked(*named, findings, conclusive, seconds_of(verdict.start), seconds_of(verdict.end))

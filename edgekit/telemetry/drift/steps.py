@@ -61,3 +61,8 @@ def coarse_enough(
 def when(seconds: int) -> str:
     """A time as people and programs read it: `2026-11-27T17:00:00Z`."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_of(time: str) -> int:
+    """The seconds since 1970 that `when` made a text of."""
+    return int(datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp())

@@ -53,7 +53,7 @@ class Page:
         self._clock = clock
         self._routes: dict[str, Callable[[dict[str, str], int], dict[str, Any]]] = {
             "/": self._overview, "/model": self._model, "/feature": self._feature, "/devices": self._devices,
-            "/alerts": self._alerts,
+            "/alerts": self._alerts, "/flagged": self._flagged,
         }  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is posted
@@ -105,6 +105,9 @@ class Page:
 
     def _alerts(self, query: dict[str, str], _now: int) -> dict[str, Any]:
         return {"alerts": self._store.alerts(open_only="open" in query), "open_only": "open" in query}
+
+    def _flagged(self, query: dict[str, str], _now: int) -> dict[str, Any]:
+        return {"windows": self._store.flagged(to_do="todo" in query), "to_do": "todo" in query}
 
 
 def _asked(query: dict[str, str]) -> dict[str, Any]:

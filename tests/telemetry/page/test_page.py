@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgekit.telemetry.collector import flagged
+from edgekit.telemetry.drift.schedule import check_all
+from edgekit.telemetry.evaluations import LabelledResult
 from edgekit.telemetry.page import page_of
 from edgekit.telemetry.page.charts import pair, timeline, trend
 from tests.browser import chromium, watched
@@ -52,6 +55,23 @@ def test_the_overview_says_what_is_wrong_first(story: Collector, now: int) -> No
     assert "class" in line[0]
     assert "x4" not in line[0]
     assert "board-silent" in page
+
+
+def test_what_to_label_names_the_time_the_artifact_and_what_came_of_it(story: Collector, now: int) -> None:
+    flagged.record(story.store.database, check_all(story.store, now), now)
+    [number] = [each.id for each in story.store.flagged()]
+    status, page = ask(story, now, "/flagged", "todo=1")
+    assert status == 200
+    line = page[page.index("<tbody>") :]
+    for text in ("scanner", "x3", "class", "a1a1a1a1a1a1", reference_of(story)[:12], "lasts", "to do"):
+        assert text in line
+    assert "x4" not in line
+    result = LabelledResult("accuracy", 0.625, 0.95, 16, "labels.csv", now)
+    flagged.give_result(story.store.database, number, result, note="<b>new lamps</b>")
+    assert "scanner" not in ask(story, now, "/flagged", "todo=1")[1]
+    page = ask(story, now, "/flagged")[1]
+    assert "accuracy 0.625, expected 0.95 (n = 16)" in page
+    assert "&lt;b&gt;new lamps&lt;/b&gt;" in page
 
 
 def test_a_model_shows_every_feature_and_its_course(story: Collector, now: int) -> None:
@@ -148,6 +168,10 @@ def test_in_a_browser(served: str, tmp_path: Path, width: int, scheme: str) -> N
         tab.screenshot(path=tmp_path / "feature.png", full_page=True)
         tab.get_by_text("As a table").first.click()
         assert tab.get_by_role("region", name="Distances").is_visible()
+        tab.get_by_role("link", name="To label").click()
+        assert tab.get_by_role("region", name="Flagged windows").is_visible()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        tab.screenshot(path=tmp_path / "flagged.png", full_page=True)
         tab.goto(served)
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.textContent") == "To the content"
