@@ -1,6 +1,6 @@
 """EdgeKit's push over a slow link against scp and rsync: a new artifact, then the same one changed a little.
 
-    python benchmarks/push_over_link.py [--rounds 3] [--megabytes 100] [--rate 10e6] [--delay-ms 10]
+    python benchmarks/push_over_link.py [--rounds 3] [--megabytes 100] [--rate 10e6] [--delay-ms 10] [--first]
 
 A link of its own between two network namespaces (tests/devices/link.py; needs root), an sshd at its far end. In each
 round, each time beginning with another way:
@@ -10,8 +10,9 @@ round, each time beginning with another way:
 - again: the same payload after a change of 1 % (in one place; in ten; 1 % inserted), by EdgeKit's push, rsync and scp;
 - same: the same artifact once more.
 
-Prints seconds, the payload's rate over the link's rate (which counts headers: a bare connection cannot reach 1), and
-the bytes that passed towards the device and back, counted on the link, over the payload's size.
+Prints seconds, the payload's rate over the link's rate (which counts headers: a bare connection cannot reach 1) and
+over that of the bare connection in its round, and the bytes that passed towards the device and back, counted on the
+link, over the payload's size.
 Goals: at least 0.95 of what the link gives; at most 3 % after a change of 1 %; nothing but the question for the same.
 """
 
@@ -29,7 +30,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from report import machine, spread
 
@@ -45,6 +46,8 @@ from edgekit.specs import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from edgekit.devices import Device
 
 _SINK = """
 import socket, sys
@@ -64,6 +67,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--rate", type=float, default=10e6)
     parser.add_argument("--delay-ms", type=float, default=10)
+    parser.add_argument("--first", action="store_true", help="only a new artifact, by the bare connection and by us")
     options = parser.parse_args()
     print(machine("paramiko", "numpy"), f"link: {options.rate / 1e6:g} MB/s, {2 * options.delay_ms:g} ms round trip")
     with (
@@ -73,7 +77,10 @@ def main() -> None:
     ):
         bench = Bench(Path(name), link, sshd, options.megabytes * 1_000_000)
         for number in range(options.rounds):
-            bench.round(number)
+            if options.first:
+                bench.first(number)
+            else:
+                bench.round(number)
     bench.report(options.rate)
 
 
@@ -94,6 +101,39 @@ class Bench:
         self._scp = ["scp", "-q", "-P", str(sshd.port), *shell.split()[3:]]
         self._rsync = ["rsync", "--ignore-times", "-e", shell]
         self._host = f"{sshd.user}@{link.far}"
+
+    def first(self, number: int) -> None:
+        """A new artifact, by the bare connection, a put and a push; what the push waits for is printed."""
+        artifact = make_artifact(self._folder / "a", os.urandom(self._size))
+        payload = artifact.path / "payload" / "model.tflite"
+        with connect(self._target) as device:
+            ways: dict[str, Callable[[], object]] = {
+                "bare TCP": lambda: self._bare(payload),
+                "edgekit put": lambda: device.transport.put(payload, str(self._there / "put"), step="benchmark"),
+                "edgekit push": lambda: self._phases(device, lambda: Store(device).push(artifact)),
+            }
+            self._in_turn("first", number, ways)
+        shutil.rmtree(self._folder / "root")
+
+    def _phases(self, device: Device, action: Callable[[], object]) -> None:
+        """Prints when each command and each upload began and ended, in seconds from the push's own beginning."""
+        began, transport = time.perf_counter(), device.transport
+
+        def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **keywords: Any) -> Any:
+                start = time.perf_counter() - began
+                try:
+                    return method(*arguments, **keywords)
+                finally:
+                    end = time.perf_counter() - began
+                    print(f"{start:8.3f} {end:8.3f} {end - start:7.3f}  {name}: {keywords['step']}")
+
+            return call
+
+        for name in ("run", "feed", "put"):
+            setattr(transport, name, timed(name, getattr(transport, name)))
+        action()
+        print(f"{0:8.3f} {time.perf_counter() - began:8.3f}  all; load {os.getloadavg()[0]:.1f}")
 
     def round(self, number: int) -> None:
         original = os.urandom(self._size)
@@ -147,12 +187,17 @@ class Bench:
         subprocess.run([*command, str(source), f"{self._host}:{self._there / name}"], check=True)
 
     def report(self, rate: float) -> None:
-        print(f"\n{'case':12} {'way':13} {'s: median (min to max)':>26} {'payload / link':>15} {'moved / payload':>16}")
+        print(
+            f"\n{'case':12} {'way':13} {'s: median (min to max)':>26} {'payload / link':>15} {'of bare TCP':>12} "
+            f"{'moved / payload':>16}"
+        )
+        bare = [took for took, _, _ in self._measured["first", "bare TCP"]]
         for (case, way), values in self._measured.items():
             seconds = [took for took, _, _ in values]
             share = self._size / statistics.median(seconds) / rate
+            of_bare = statistics.median(one / took for one, took in zip(bare, seconds, strict=False))
             moved = statistics.median((there + back) / self._size for _, there, back in values)
-            print(f"{case:12} {way:13} {spread(seconds, 2):>26} {share:>15.3f} {moved:>16.4%}")
+            print(f"{case:12} {way:13} {spread(seconds, 2):>26} {share:>15.3f} {of_bare:>12.3f} {moved:>16.4%}")
 
 
 def _one_place(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit import plugins
 from edgekit.devices.conditions import ask_conditions
 from edgekit.devices.fitting import check_fits
-from edgekit.devices.lock import LEASE_S, Holder, Lock, holder, locked
+from edgekit.devices.lock import LEASE_S, Ask, Holder, Lock, holder, locked
 from edgekit.devices.runners import runner_for
 from edgekit.devices.scripts.files import DIAGNOSE, RESOLVE_ROOT
 from edgekit.devices.store import Store
@@ -184,6 +184,7 @@ class Device:
         *,
         lease_s: int = LEASE_S,
         on_wait: Callable[[Holder], None] | None = None,
+        ask: Ask | None = None,
     ) -> Iterator[Lock]:
         """Holds the device's lock during a block; within it, asking again gives the same lock.
 
@@ -192,14 +193,16 @@ class Device:
             wait_s: how long to wait for somebody else.
             lease_s: how long it stays locked should the link go down.
             on_wait: told who holds it before the first wait, when that changes, and once a minute.
+            ask: asks for it in a round trip that does more. Not called if it is ours already.
 
         Raises:
             DeviceBusyError: somebody else holds it.
+            Exception: what `ask` raises.
         """
         if self._lock is not None:
             yield self._lock
             return
-        with locked(self, purpose, wait_s, lease_s, on_wait) as lock:
+        with locked(self, purpose, wait_s, lease_s, on_wait, ask) as lock:
             self._lock = lock
             try:
                 yield lock

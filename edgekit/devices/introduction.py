@@ -63,7 +63,9 @@ class Introduction(msgspec.Struct, frozen=True):
     @property
     def labels(self) -> tuple[str, ...]:
         """Words by which scripts choose targets."""
-        words = [self.machine, *re.findall(r"[a-z0-9.]+", self.os.lower())[:1], *re.findall(r"[a-z]+\s?\d+", self.model.lower())[:1]]  # fmt: skip # noqa: E501
+        system = re.findall(r"[a-z0-9.]+", self.os.lower())[:1]
+        model = re.findall(r"[a-z]+\s?\d+", self.model.lower())[:1]
+        words = [self.machine, *system, *model]
         return tuple(dict.fromkeys(word.replace(" ", "-") for word in words if word))
 
 
@@ -251,7 +253,8 @@ def _connection(target: Target, folder: Path) -> list[str]:
         return ["[adb]", f"serial = {_toml(serial)}"] if serial is not None else []
     ssh = target.ssh
     lines = ["[ssh]", f"host = {_toml(ssh.host)}", f"port = {ssh.port}"]
-    lines.append(f"user = {_toml(ssh.user)}" if ssh.user else '# user = "me"                            # default: the local user')  # fmt: skip # noqa: E501
+    no_user = '# user = "me"                            # default: the local user'
+    lines.append(f"user = {_toml(ssh.user)}" if ssh.user else no_user)
     if ssh.identity_file:
         lines.append(f"identity_file = {_toml(str(Path(ssh.identity_file).expanduser().absolute()))}")
     else:

@@ -25,7 +25,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -42,8 +42,14 @@ RENEW_S = LEASE_S / 3
 POLL_S = 0.5
 MAX_POLL_S = 5.0
 TELL_AGAIN_S = 60.0
+Ask: TypeAlias = "Callable[[tuple[str, str, str, str]], bytes]"
+"""Runs `LOCK acquire` with these last four words, perhaps among other things; gives what `LOCK` says."""
 _lost: set[str] = set()
 """Tokens of locks that this process could not release."""
+
+
+class NotNeededError(Exception):
+    """Raised by an `Ask` that found that nothing has to be done: the lock was not asked for."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -114,8 +120,10 @@ def locked(
     wait_s: float,
     lease_s: int = LEASE_S,
     on_wait: Callable[[Holder], None] | None = None,
+    ask: Ask | None = None,
 ) -> Iterator[Lock]:
     """Holds the device's lock during a block; see `Device.lock`."""
+    is_asked = True
     owner = Owner(
         who=this_process(),
         since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -125,13 +133,17 @@ def locked(
         pid=os.getpid(),
     )
     try:
-        _acquire(device, owner, wait_s, lease_s, on_wait or (lambda _: None))
+        _acquire(device, owner, wait_s, lease_s, on_wait or (lambda _: None), ask)
         yield Lock(device, owner, lease_s)
+    except NotNeededError:
+        is_asked = False
+        raise
     finally:
-        try:
-            _ask(device, "release", owner, lease_s)
-        except DeviceError:  # the link is down: the lease, or our next attempt, frees the lock
-            _lost.add(owner.token)
+        if is_asked:
+            try:
+                _ask(device, "release", owner, lease_s)
+            except DeviceError:  # the link is down: the lease, or our next attempt, frees the lock
+                _lost.add(owner.token)
 
 
 def holder(device: Device) -> Holder | None:
@@ -155,11 +167,13 @@ def unlock(device: Device, found: Holder) -> bool:
     return _ask(device, "release", found.owner, LEASE_S) is None and holder(device) is None
 
 
-def _acquire(device: Device, owner: Owner, wait_s: float, lease_s: int, on_wait: Callable[[Holder], None]) -> None:
+def _acquire(
+    device: Device, owner: Owner, wait_s: float, lease_s: int, on_wait: Callable[[Holder], None], ask: Ask | None
+) -> None:
     deadline = time.monotonic() + wait_s
     steal, pause = "", POLL_S
     told, told_at = "", 0.0
-    while (busy := _ask(device, "acquire", owner, lease_s, steal)) is not None:
+    while (busy := _ask(device, "acquire", owner, lease_s, steal, ask)) is not None:
         if busy.owner is not None and _is_dead(busy.owner) and steal != busy.owner.token:
             steal = busy.owner.token
             continue
@@ -173,19 +187,13 @@ def _acquire(device: Device, owner: Owner, wait_s: float, lease_s: int, on_wait:
         pause = min(1.5 * pause, MAX_POLL_S)
 
 
-def _ask(device: Device, op: str, owner: Owner, lease_s: int, steal: str = "") -> Holder | None:
+def _ask(
+    device: Device, op: str, owner: Owner, lease_s: int, steal: str = "", ask: Ask | None = None
+) -> Holder | None:  # fmt: skip
     """One round trip. None: done, or free."""
-    answer = device.script(
-        LOCK,
-        device.root,
-        op,
-        owner.token,
-        str(lease_s),
-        msgspec.json.encode(owner).decode(),
-        steal,
-        step={"release": "releasing its lock", "look": "asking who uses it"}.get(op, "taking its lock"),
-        timeout_s=20,
-    )
+    words = (owner.token, str(lease_s), msgspec.json.encode(owner).decode(), steal)
+    step = {"release": "releasing its lock", "look": "asking who uses it"}.get(op, "taking its lock")
+    answer = ask(words) if ask else device.script(LOCK, device.root, op, *words, step=step, timeout_s=20)
     first, _, rest = answer.partition(b"\n")
     if first.strip() == b"ok":
         return None

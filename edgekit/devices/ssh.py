@@ -219,7 +219,7 @@ class SshTransport(Transport):
 
     def foresee_put(self) -> None:
         with suppress(EOFError, OSError, paramiko.SSHException):
-            self._alive().foresee_sftp()
+            self._alive().foresee_upload()
 
     def can_overlap(self) -> bool:
         return self._alive().are_several()

@@ -38,7 +38,7 @@ class Sessions:
     def __init__(self, link: Any, timeout_s: float) -> None:
         self._link = link
         self._timeout_s = timeout_s
-        self._opener = ThreadPoolExecutor(2, "ssh-sessions")
+        self._opener = ThreadPoolExecutor(4, "ssh-sessions")
         self._lock = threading.Lock()
         self._spares: list[Future[Any]] = []
         self._sftp: Future[Any] | None = None
@@ -62,15 +62,18 @@ class Sessions:
         self._open_ahead(1)
         return session
 
-    def foresee_sftp(self) -> None:
-        """Opens the SFTP client if there is none; whoever takes it hears of its errors."""
+    def foresee_upload(self, commands: int = 3) -> None:
+        """Opens ahead what an upload uses: the SFTP client if there is none, a question, and two commands beside it.
+
+        Whoever takes one hears of its errors.
+        """
         if self._sftp is None and not self._are_few:
             self._sftp = self._opener.submit(self._open_sftp)
+        self._open_ahead(commands)
 
     def are_several(self) -> bool:
         """Whether two commands can run while the SFTP client is used; opens them ahead, to find out."""
-        self.foresee_sftp()
-        self._open_ahead(2)
+        self.foresee_upload(2)
         with self._lock:
             waited = [self._sftp, *self._spares]
         if not self._are_few and any(one is None or one.exception() is not None for one in waited):

@@ -18,18 +18,17 @@ An artifact is stored with a list of its chunks (edgekit.devices.chunks), by whi
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit.artifact import MANIFEST, FileEntry
-from edgekit.devices import chunk_list
-from edgekit.devices.chunks import chunks_of
+from edgekit.artifact import FileEntry
+from edgekit.devices.cutting import cutting, cutting_artifact
 from edgekit.devices.plan import WantedFile
 from edgekit.devices.scripts.files import DIGESTS, KEEP_DATA
-from edgekit.devices.upload import HASHED_BYTES_PER_S, Cut, Upload
-from edgekit.errors import ArtifactError, RemoteCommandError
+from edgekit.devices.upload import HASHED_BYTES_PER_S, Upload
+from edgekit.devices.upload_errors import wrong_answer
+from edgekit.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from edgekit.devices.device import Device
     from edgekit.devices.progress import Progress, Uploaded
 
-CHUNKS = "chunks"
-"""The chunk list's name in an artifact's folder on the device; it is not part of the artifact."""
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -92,25 +89,19 @@ class Store:
             DeviceError: the link failed; see `Transport`. What arrived is used by the next push.
         """
         files = artifact.shipped_files()
-        folder = f"store/{_checked(artifact.id)}"
-        damaged = self._differing(self._device.path(folder), files, step=f"verifying {artifact.short_id}")
-        if not damaged:
-            return PushResult(0, 0, True)
         wanted = [_wanted(f"new/{entry.path}", artifact.path / entry.path, entry) for entry in files]
-        with ThreadPoolExecutor(1) as pool:  # cuts the files into chunks while the device is asked
-            cut = pool.submit(_cut, wanted)
-            with self._device.lock(f"upload of {artifact.title}"):
-                done = Upload(
-                    self._device,
-                    wanted,
-                    cut.result,
-                    final=folder,
-                    inside="new",
-                    what=artifact.title,
-                    model=artifact.manifest.model,
-                    distrusted=frozenset(f"{folder}/{entry.path}" for entry in damaged),
-                    progress=progress,
-                ).run()
+        done = Upload(
+            self._device,
+            wanted,
+            cutting_artifact(wanted),
+            final=f"store/{_checked(artifact.id)}",
+            inside="new",
+            what=artifact.title,
+            model=artifact.manifest.model,
+            progress=progress,
+        ).run()
+        if done is None:
+            return PushResult(0, 0, True)
         return PushResult(
             done.sent_bytes, len(files), False, done.reused_bytes, done.resumed_bytes, compressed=done.compressed
         )
@@ -138,17 +129,19 @@ class Store:
             DeviceError: as `push`.
         """
         wanted = [_wanted(f"new/{entry.path}", local, entry) for local, entry in sources]
-        with self._device.lock(f"upload of {what}"):
-            return Upload(
-                self._device,
-                wanted,
-                lambda: Cut(_with_chunks(wanted)),
-                final=final,
-                inside="new",
-                what=what,
-                progress=progress,
-                finish=finish,
-            ).run()
+        done = Upload(
+            self._device,
+            wanted,
+            cutting(wanted),
+            final=final,
+            inside="new",
+            what=what,
+            unless_there=False,
+            progress=progress,
+            finish=finish,
+        ).run()
+        assert done is not None
+        return done
 
     def put_data(self, name: str, sources: Sequence[tuple[Path, FileEntry]], *, keeping: Sequence[str]) -> str:
         """Brings a folder of samples to the device, unless it is there; returns its path.
@@ -163,8 +156,15 @@ class Store:
         """
         final = f"data/{_checked(name)}"
         self.keep_data([*keeping, name])
-        if self._differing(self._device.path(final), [entry for _, entry in sources], step="looking for the samples"):
-            self.put_folder(final, sources, what="the samples")
+        wanted = [_wanted(f"new/{entry.path}", local, entry) for local, entry in sources]
+        Upload(
+            self._device,
+            wanted,
+            cutting(wanted),
+            final=final,
+            inside="new",
+            what="the samples",
+        ).run()
         return self._device.path(final)
 
     def keep_data(self, names: Sequence[str]) -> None:
@@ -182,18 +182,15 @@ class Store:
             DeviceError: as `push`.
         """
         name = f"{_checked(sha256)}{local.suffix}"
-        entry = FileEntry(name, local.stat().st_size, sha256)
-        if self._differing(self._device.path("runner"), [entry], step="looking for the runner"):
-            wanted = [_wanted(name, local, entry)]
-            with self._device.lock("upload of the runner"):
-                Upload(
-                    self._device,
-                    wanted,
-                    lambda: Cut(_with_chunks(wanted)),
-                    final=f"runner/{name}",
-                    inside=name,
-                    what="the runner",
-                ).run()
+        wanted = [_wanted(name, local, FileEntry(name, local.stat().st_size, sha256))]
+        Upload(
+            self._device,
+            wanted,
+            cutting(wanted),
+            final=f"runner/{name}",
+            inside=name,
+            what="the runner",
+        ).run()
         return self._device.path("runner", name)
 
     def _differing(self, folder: str, files: Sequence[FileEntry], *, step: str) -> list[FileEntry]:
@@ -204,26 +201,12 @@ class Store:
         if lines == ["absent"]:
             return list(files)
         if len(lines) != len(files):
-            raise RemoteCommandError(
-                f"{self._device.name} answered {len(lines)} hashes for {len(files)} files while {step}.",
-                remedy="Its shell start-up files must not print anything when no terminal is there.",
-            )
+            raise wrong_answer(self._device.name, len(lines), len(files), step)
         return [entry for entry, line in zip(files, lines, strict=True) if line[:64] != entry.sha256]
 
 
 def _wanted(path: str, local: Path, entry: FileEntry) -> WantedFile:
     return WantedFile(path, local, entry.bytes, entry.sha256)
-
-
-def _with_chunks(files: Sequence[WantedFile]) -> list[WantedFile]:
-    return [msgspec.structs.replace(file, chunks=chunks_of(file.local)) for file in files]
-
-
-def _cut(files: Sequence[WantedFile]) -> Cut:
-    """An artifact's files with their chunks, which are listed beside them on the device."""
-    known = _with_chunks(files)
-    listed = (chunk for file in known if file.path != f"new/{MANIFEST}" for chunk in file.chunks)
-    return Cut(known, f"new/{CHUNKS}", chunk_list.encode(listed))
 
 
 def _checked(artifact_id: str) -> str:

@@ -1,14 +1,14 @@
 """Upload: brings files to the device, of which it has some already, and publishes them by one rename.
 
-    survey      what the device has: artifacts with their chunk lists, and packs that earlier cuts left
+    open        one question: are they there; the lock; what else the device has: artifacts with their chunk lists, and
+                packs that earlier cuts left; and the folder tmp/NONCE/ (edgekit.devices.opening)
     plan        what is sent and how the files are put together (edgekit.devices.plan)
-    stage       tmp/NONCE/
     describe    the plan beside it: what arrives now is of use to the next attempt, whoever makes it. A large upload to
                 a device that has nothing does not wait for that, but is sent while it is cut into chunks
     send        the pack, compressed where that is faster (edgekit.devices.sending)
-    assemble    the files from the pack and from what is there; their sha256 is computed there and compared here, of a
-                large new file while it arrives (edgekit.devices.assembling)
-    publish     flushed, renamed; the pack and the cut uploads that it replaces go away
+    assemble    the files from the pack and from what is there; their sha256 is computed there, of a large new file
+                while it arrives (edgekit.devices.assembling)
+    publish     if all are right: flushed, renamed; the pack and the cut uploads that it replaces go away
 
 What a cut one left is used as far as its sha256, computed there, is that of the same bytes here. Copies
 from stored artifacts are judged by the sha256 of the whole file only: they were right when they were published. If it
@@ -20,44 +20,39 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit.devices import assembling
 from edgekit.devices.assembling import Assembling
 from edgekit.devices.chunk_list import LIST, StoredFile, Survey, partial_path, read_survey
+from edgekit.devices.lock import NotNeededError
+from edgekit.devices.opening import Opened, Opening
 from edgekit.devices.plan import Plan, WantedFile, make_plan
 from edgekit.devices.progress import Expected, Progress, Uploaded
 from edgekit.devices.resuming import verified
+from edgekit.devices.room import fitting_plan
 from edgekit.devices.scripts.files import DIGESTS
 from edgekit.devices.scripts.upload import DESCRIBE, FORGET, PUBLISH, STAGE, SURVEY
 from edgekit.devices.sending import Sent, send
-from edgekit.errors import DeviceError, DeviceStorageError, RemoteCommandError, TransferError
+from edgekit.devices.upload_errors import damaged, no_room, wrong_answer
+from edgekit.errors import DeviceError, DeviceStorageError, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from edgekit.devices.cutting import Cut
     from edgekit.devices.device import Device
 
 HASHED_BYTES_PER_S = 2e6
 """What the slowest board hashes, copies and flushes; only bounds are made of it."""
-
-
 CUT_LATER_BYTES = 16 << 20
 """Less is cut into chunks within a tenth of a second. More is sent before, if the device has nothing to begin with."""
 
 
-class Cut(NamedTuple):
-    """Files with their chunks, and what is written to `list_path` in the upload's folder, if anything."""
-
-    files: Sequence[WantedFile]
-    list_path: str = ""
-    chunk_list: bytes = b""
-
-
 class Upload:
-    """One upload, under the device's lock.
+    """One upload.
 
     Args:
         device: where to.
@@ -67,7 +62,7 @@ class Upload:
         inside: what gets it: a folder of the upload, or its only file.
         what: for messages, such as "crepe_tiny tflite:int8".
         model: whose artifacts the device is searched first; "" for none at all.
-        distrusted: files of the device that are known to be damaged, by paths below the root.
+        unless_there: whether to ask first if the files are there already, right to the byte.
         progress: whom to tell.
         finish: called with the absolute path of what is verified and not yet published; what it leaves is published.
     """
@@ -82,7 +77,7 @@ class Upload:
         inside: str,
         what: str,
         model: str = "",
-        distrusted: frozenset[str] = frozenset(),
+        unless_there: bool = True,
         progress: Progress | None = None,
         finish: Callable[[str], None] | None = None,
     ) -> None:
@@ -96,20 +91,40 @@ class Upload:
         self._inside = inside
         self._what = what
         self._model = model
-        self._distrusted = distrusted
+        self._unless_there = unless_there
         self._progress = progress or Progress()
         self._finish = finish
+        self._staged = ""
 
-    def run(self) -> Uploaded:
-        """Does it all.
+    def run(self) -> Uploaded | None:
+        """Does it all, under the device's lock; None if the files are there already and were asked for.
 
         Raises:
             TransferError: what arrived differs, even when everything was sent; it was removed.
             DeviceStorageError: it does not fit, or cannot be written; nothing stays.
+            DeviceBusyError: somebody else uses the device.
             DeviceError: the link failed; what arrived stays for the next attempt.
         """
         self._device.transport.foresee_put()
-        survey = self._survey()
+        is_folder = any("/" in file.path for file in self._files)
+        place = self._final if is_folder else self._final.rpartition("/")[0]
+        opening = Opening(
+            self._device,
+            self._files,
+            folder=place if self._unless_there else "",
+            below=f"{self._inside}/" if is_folder else "",
+            model=self._model,
+            step=f"preparing the upload of {self._what}",
+            timeout_s=self._bound_s,
+        )
+        try:
+            with self._device.lock(f"upload of {self._what}", ask=opening.ask):
+                return self._run(opening.result())
+        except NotNeededError:
+            return None
+
+    def _run(self, opened: Opened) -> Uploaded:
+        survey, self._staged = opened.survey, opened.nonce
         with self._device.transport.guard(f"preparing the upload of {self._what}"):
             self._overlaps = self._total_bytes >= assembling.MIN_BYTES and self._device.transport.can_overlap()
         if survey.artifacts or survey.partials or self._total_bytes < CUT_LATER_BYTES or not self._overlaps:
@@ -117,9 +132,10 @@ class Upload:
         for nonce, name in survey.ready.items():
             if name == self._final and not self._differing(nonce):
                 self._progress.on_plan(Expected(0, 0, self._total_bytes))
-                self._publish(nonce, [])
+                self._publish(nonce, [opened.nonce])
                 return Uploaded(0, 0, self._total_bytes, False)
-        known = [file for file in survey.artifacts if file.path not in self._distrusted] + verified(
+        distrusted = {f"{self._final}/{path}" for path in opened.differing}
+        known = [file for file in survey.artifacts if file.path not in distrusted] + verified(
             self._device,
             survey.partials,
             self._files,
@@ -140,55 +156,55 @@ class Upload:
         self, survey: Survey, known: Sequence[StoredFile], *, is_last: bool = False
     ) -> tuple[Uploaded | None, Plan]:
         """Uploads by what is known; None if the result is wrong and it is worth sending everything."""
-        nonce = secrets.token_hex(8)
-        plan = self._fitting_plan(survey, known, nonce)
-        self._progress.on_plan(Expected(plan.pack.total_bytes, plan.reused_bytes, plan.resumed_bytes))
+        nonce = self._staged or secrets.token_hex(8)
         with self._cleaning_up(nonce):
+            plan = self._plan(survey, known, nonce)
+            self._progress.on_plan(Expected(plan.pack.total_bytes, plan.reused_bytes, plan.resumed_bytes))
             self._stage(nonce)
-            with ThreadPoolExecutor(1) as beside, self._assembling(nonce, plan) as assembly:
+            replaced = self._replaced(survey.partials, plan)
+            with ThreadPoolExecutor(1) as beside, self._assembling(nonce, plan, replaced) as assembly:
                 described = beside.submit(self._describe, nonce, plan)
                 if plan.is_cut:
                     described.result()
                 sent = self._send(nonce, plan, assembly.tell, can_unpack=survey.can_unpack)
                 described.result()
-                wrong = self._compare([assembly.file for assembly in plan.files], assembly.finish())
+                digests, is_published = assembly.finish()
+                wrong = self._compare([assembly.file for assembly in plan.files], digests)
             if wrong and not is_last and (sent.compressed or plan.reused_bytes or plan.resumed_bytes):
                 self._forget(nonce)
                 return None, plan
             if wrong:
-                raise self._damaged(wrong)
-            self._publish(nonce, [file.path for file in survey.partials if self._replaces(file, plan)])
+                raise damaged(self._device.name, self._what, min(wrong).removeprefix(f"{self._inside}/"), len(wrong))
+            if not is_published:
+                self._publish(nonce, replaced)
         return Uploaded(sent.bytes, plan.reused_bytes, plan.resumed_bytes, sent.compressed), plan
 
-    def _survey(self) -> Survey:
+    def _plan(self, survey: Survey, known: Sequence[StoredFile], nonce: str) -> Plan:
+        plan, free = fitting_plan(
+            self._files,
+            known,
+            survey,
+            nonce,
+            forget=lambda nonces: self._forget(*nonces),
+            ask_free=lambda: self._ask_again().free_bytes or 0,
+        )
+        if free is not None and plan.needed_bytes > free:
+            raise no_room(self._device.name, self._device.root, self._what, plan.needed_bytes, free)
+        return plan
+
+    def _ask_again(self) -> Survey:
+        """What the device has now. A survey removes what was staged and is empty."""
+        self._staged = ""
         step = f"preparing the upload of {self._what}"
         return read_survey(self._device.script(SURVEY, self._device.root, self._model, step=step, timeout_s=120))
 
-    def _fitting_plan(self, survey: Survey, known: Sequence[StoredFile], nonce: str) -> Plan:
-        """The plan; one that uses nothing where there is no room to put files together beside what is there."""
-        pack = partial_path(nonce)
-        plan = make_plan(self._files, known, pack)
-        free = survey.free_bytes
-        if free is None or plan.needed_bytes <= free:
-            return plan
-        unused = [file.path.split("/")[1] for file in survey.partials if file.path not in plan.used]
-        if unused:
-            self._forget(*unused)
-            free = self._survey().free_bytes or 0
-            if plan.needed_bytes <= free:
-                return plan
-        self._forget(*(file.path.split("/")[1] for file in survey.partials))
-        free = self._survey().free_bytes or 0
-        plan = make_plan(self._files, [], pack)
-        if plan.needed_bytes > free:
-            plan = plan.tightened()
-        if plan.needed_bytes > free:
-            self._refuse(plan.needed_bytes, free)
-        return plan
-
     def _stage(self, nonce: str) -> None:
-        folders = sorted({file.path.rpartition("/")[0] for file in self._files} - {""})
-        self._device.script(STAGE, self._device.root, nonce, *folders, step=f"preparing the upload of {self._what}")
+        """Makes the folder; the question made the first one."""
+        if nonce != self._staged:
+            paths = [file.path for file in self._files]
+            step = f"preparing the upload of {self._what}"
+            self._device.script(STAGE, self._device.root, nonce, "", *paths, step=step)
+        self._staged = ""
 
     def _describe(self, nonce: str, plan: Plan) -> None:
         """Writes the plan and the chunk list: before the pack is sent, or meanwhile if its chunks are not known yet."""
@@ -204,15 +220,17 @@ class Upload:
             step=f"describing the upload of {self._what}",
         )
 
-    def _assembling(self, nonce: str, plan: Plan) -> Assembling:
+    def _assembling(self, nonce: str, plan: Plan, replaced: Sequence[str]) -> Assembling:
         return Assembling(
             self._device,
             nonce,
             self._final,
             plan,
+            inside=None if self._finish else self._inside,
+            used=replaced,
             overlaps=self._overlaps,
-            step=f"verifying the upload of {self._what}",
-            timeout_s=2 * self._bound_s,
+            step=f"verifying and storing {self._what}",
+            timeout_s=3 * self._bound_s,
         )
 
     def _send(self, nonce: str, plan: Plan, tell: Callable[[int], None], *, can_unpack: bool) -> Sent:
@@ -246,31 +264,20 @@ class Upload:
     def _compare(self, files: Sequence[WantedFile], answer: bytes) -> list[str]:
         lines = answer.decode("ascii", "replace").splitlines()
         if len(lines) != len(files):
-            raise RemoteCommandError(
-                f"{self._device.name} answered {len(lines)} hashes for {len(files)} files while verifying "
-                f"{self._what}.",
-                remedy="Its shell start-up files must not print anything when no terminal is there.",
-            )
+            raise wrong_answer(self._device.name, len(lines), len(files), f"verifying {self._what}")
         return [file.path for file, line in zip(files, lines, strict=True) if line[:64] != file.sha256]
 
     def _publish(self, nonce: str, replaced: Sequence[str]) -> None:
         if self._finish is not None:
             self._finish(self._device.path("tmp", nonce, self._inside))
-        self._device.script(
-            PUBLISH,
-            self._device.root,
-            nonce,
-            self._final,
-            self._inside,
-            *(path.split("/")[1] for path in replaced),
-            step=f"storing {self._what}",
-            timeout_s=self._bound_s,
-        )
+        words = (self._device.root, nonce, self._final, self._inside, *replaced)
+        self._device.script(PUBLISH, *words, step=f"storing {self._what}", timeout_s=self._bound_s)
 
-    def _replaces(self, partial: StoredFile, plan: Plan) -> bool:
-        """Whether a cut upload is of no more use: it was consumed, or it was of just this."""
+    def _replaced(self, partials: Sequence[StoredFile], plan: Plan) -> list[str]:
+        """Nonces of the cut uploads that are of no more use: they were consumed, or were of just this."""
         ours = {chunk for file in self._files for chunk in file.chunks}
-        return partial.path in plan.used or ours.issuperset(partial.chunks)
+        gone = [partial for partial in partials if partial.path in plan.used or ours.issuperset(partial.chunks)]
+        return [partial.path.split("/")[1] for partial in gone]
 
     def _forget(self, *names: str) -> None:
         if names:
@@ -285,19 +292,3 @@ class Upload:
             with suppress(DeviceError):
                 self._forget(nonce)
             raise
-
-    def _damaged(self, wrong: Sequence[str]) -> TransferError:
-        first = min(wrong).removeprefix(f"{self._inside}/")
-        more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
-        return TransferError(
-            f"{self._device.name} received {self._what} damaged: the sha256 of {first} computed there differs{more}. "
-            "It was removed, and nothing was activated.",
-            remedy="Run it again; if it happens again, check the device's memory and storage.",
-        )
-
-    def _refuse(self, needed_bytes: int, free_bytes: int) -> NoReturn:
-        raise DeviceStorageError(
-            f"{self._device.name} has no space left for {self._what}: it needs {needed_bytes / 1e6:.1f} MB, and "
-            f"{free_bytes / 1e6:.1f} MB are free in {self._device.root}.",
-            remedy="Free some space there, or set another `root` in the target, and run it again.",
-        )

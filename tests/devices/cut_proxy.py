@@ -58,7 +58,12 @@ class CutProxy:
         self.cut()
 
     def cut(self) -> None:
-        """Resets all connections that are open now; new ones are welcome."""
+        """Resets all connections that are open now; new ones are welcome.
+
+        The limits go first: who is reset may be back at once, and its greeting would be cut by the same limit.
+        """
+        self.cut_after_bytes = self.cut_after_answered_bytes = self.freeze_after_bytes = None
+        self._frozen.clear()
         connections, self._open = self._open, []
         for sock in connections:
             with suppress(OSError):
@@ -66,8 +71,6 @@ class CutProxy:
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
         self.cuts += 1
-        self.cut_after_bytes = self.cut_after_answered_bytes = self.freeze_after_bytes = None
-        self._frozen.clear()
 
     def freeze(self) -> None:
         """From now on nothing passes."""
@@ -101,9 +104,10 @@ class CutProxy:
                     self.passed_bytes += len(data)
                     if self.freeze_after_bytes is not None and self.passed_bytes > self.freeze_after_bytes:
                         self.freeze()
-                    if self.cut_after_bytes is not None and self.passed_bytes > self.cut_after_bytes:
+                    limit = self.cut_after_bytes
+                    if limit is not None and self.passed_bytes > limit:
                         # What came before the cut still arrives: half a message is what a real cut leaves.
-                        sink.sendall(data[: max(0, len(data) - (self.passed_bytes - self.cut_after_bytes))])
+                        sink.sendall(data[: max(0, len(data) - (self.passed_bytes - limit))])
                         self.cut()
                         return
                 else:

@@ -172,7 +172,7 @@ def test_a_file_is_hashed_while_it_arrives(box: str, device: Device, meanwhile: 
     """And not again at the end, unless it is another file by then. busybox calls its own sha256sum, unseen."""
     calls = counting_calls("sha256sum")
     Path(device.path("tmp")).mkdir()
-    device.script(STAGE, device.root, "ab", "new", step="staging")
+    device.script(STAGE, device.root, "ab", "new/", "chunks", "file", step="staging")
     plan = b"edgekit chunks 1\nsteps\ntmp/ab/pack 9 0 -\nlist\nedgekit chunks 1\n9 of it\n"
     device.script(DESCRIBE, device.root, "ab", "new/chunks", stdin=plan, step="describing")
     assert Path(device.path("tmp/ab/new/chunks")).read_bytes() == b"edgekit chunks 1\n9 of it\n"
@@ -193,7 +193,7 @@ def test_a_file_is_hashed_while_it_arrives(box: str, device: Device, meanwhile: 
         if meanwhile != "cut":
             yield b"all\nassemble\n"
 
-    arguments = (device.root, "ab", "store/x", "9", "new/file")
+    arguments = (device.root, "ab", "store/x", "9", "-", "", "", "new/file")
     if meanwhile == "cut":
         with pytest.raises(RemoteCommandError, match="ended early"):
             device.feed(ASSEMBLE, *arguments, stdin=words(), step="testing")

@@ -13,6 +13,11 @@ else echo "none of sha256sum, shasum and openssl is there" >&2; exit 69
 fi
 """
 
+SUMS = r"""
+sums() { echo "$1" | while read -r sum _; do echo "$sum"; done; }
+"""
+"""$1 lines of `digest`: their sha256 alone."""
+
 COPY = r"""
 copy() { dd if="./$5" bs=65536 skip="$1" count="$3" 2>/dev/null | tail -c "+$2" | head -c "$4"; }
 """

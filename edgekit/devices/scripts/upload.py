@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.devices.scripts.parts import COPY, DIGEST, HEAD
+from edgekit.devices.scripts.parts import COPY, DIGEST, HEAD, SUMS
 
 SURVEY = (
     HEAD
@@ -70,12 +70,16 @@ done
 STAGE = (
     HEAD
     + r"""
+below=$3
 cd -- "$1/tmp" && mkdir -- "$2" && cd -- "./$2" || exit 1
-shift 2
-for folder in "$@"; do mkdir -p -- "./$folder" || exit 1; done
+shift 3
+for file in "$@"; do
+  file=./$below$file
+  [ -d "${file%/*}" ] || mkdir -p -- "${file%/*}" || exit 1
+done
 """
 )
-"""$1 root, $2 nonce, $3... folders. Makes the folder of an upload."""
+"""$1 root, $2 nonce, $3 `new/` or "", $4... files below that. Makes the folder of an upload, and those of its files."""
 
 DESCRIBE = (
     HEAD
@@ -98,14 +102,38 @@ fi
 )
 """$1 a path. Unpacks standard input to its end."""
 
+_PUBLISH = r"""
+publish() (
+root=$1; nonce=$2; name=$3; inside=$4; shift 4
+flush() { sync -- "$@" 2>/dev/null || sync; }
+cd -- "$root/tmp" || exit 1
+rm -f -- "./$nonce/pack"
+find "./$nonce" -type f -exec chmod a-w {} +
+find "./$nonce" -exec sync {} + 2>/dev/null || sync
+if [ -e "$root/$name" ]; then mv -- "$root/$name" "./$nonce.damaged" || exit 1; fi
+mv -- "./$nonce/$inside" "$root/$name" || exit 1
+flush "$root/${name%/*}"
+rm -rf -- "./$nonce" "./$nonce.damaged"
+for used in "$@"; do rm -rf -- "./$used"; done
+)
+"""
+
+PUBLISH = HEAD + _PUBLISH + 'publish "$@"'
+"""$1 root, $2 nonce, $3 final name below root, $4 what becomes it below root/tmp/nonce, $5... what goes from root/tmp.
+
+One rename publishes it. Whatever has that name already was found damaged, and makes room.
+"""
+
 ASSEMBLE = (
     HEAD
     + DIGEST
+    + SUMS
     + COPY
+    + _PUBLISH
     + r"""
-nonce=$2; name=$3; first=$4; followed=
-cd -- "$1" || exit 1
-shift 4
+root=$1; nonce=$2; name=$3; first=$4; inside=$5; expected=$6; used=$7; followed=
+cd -- "$root" || exit 1
+shift 7
 size() { set -- $(wc -c < "$1"); echo "$1"; }
 inode() { set -- $(ls -i -- "$1"); echo "$1"; }
 if [ "$first" != - ]; then
@@ -149,18 +177,27 @@ sed '1,/^steps$/d' "tmp/$nonce/plan" | {
 } || exit 1
 echo "$name" > "tmp/$nonce/ready"
 cd -- "./tmp/$nonce" || exit 1
-for file in "$@"; do
-  shift
-  if [ ! -f "./$file" ]; then echo missing
-  elif [ $# -eq 0 ] && [ -n "$followed" ]; then echo "$followed"
-  else digest < "./$file" || echo unreadable
-  fi
-done
+told=$(
+  for file in "$@"; do
+    shift
+    if [ ! -f "./$file" ]; then echo missing
+    elif [ $# -eq 0 ] && [ -n "$followed" ]; then echo "$followed"
+    else digest < "./$file" || echo unreadable
+    fi
+  done
+)
+echo "$told"
+[ "$inside" != - ] && [ "$(sums "$told")" = "$expected" ] || exit 0
+publish "$root" "$nonce" "$name" "$inside" $used && echo published
 """
 )
-"""$1 root, $2 nonce, $3 final name, $4 bytes or `-`, $5... files below root/tmp/nonce, in the order of its plan.
+"""$1 root, $2 nonce, $3 final name, $4 bytes or `-`, $5 what gets that name or `-`, $6 the sha256 of the files, a line
+each, $7 nonces with spaces between, $8... files below root/tmp/nonce, in the order of its plan.
 
-Prints their `DIGESTS`. With $4, the first so many bytes of the pack become the last of these files, and are hashed
+Prints their `DIGESTS`. If they are as they should be, and $5 is not `-`, it goes on to `PUBLISH`, with $7 as what goes,
+and prints `published`: a round trip less than if the host had compared them first, as it does afterwards.
+
+With $4, the first so many bytes of the pack become the last of these files, and are hashed
 while they arrive: the script is started before the pack is sent, and told by standard input when there is more of it
 (`more`; `flush`, to begin writing it to the disk), when that was `all`, and then to `assemble`. Who reads is one `cat`
 after another at one open file, so none begins anew; if the pack was replaced by another file since the first word,
@@ -170,27 +207,6 @@ The steps of the plan, a file: `BASE KEEP COPIES LEFT`, and so many lines of wha
 BASE become the file, or BASE is `-`; after it the pack is cut to LEFT bytes, unless that is `-`. All numbers come
 from the host: some shells count with 32 bits. A base moves when its file is whole, so a cut here loses nothing that had
 arrived.
-"""
-
-PUBLISH = (
-    HEAD
-    + r"""
-root=$1; nonce=$2; name=$3; inside=$4; shift 4
-flush() { sync -- "$@" 2>/dev/null || sync; }
-cd -- "$root/tmp" || exit 1
-rm -f -- "./$nonce/pack"
-find "./$nonce" -type f -exec chmod a-w {} +
-find "./$nonce" -exec sync {} + 2>/dev/null || sync
-if [ -e "$root/$name" ]; then mv -- "$root/$name" "./$nonce.damaged" || exit 1; fi
-mv -- "./$nonce/$inside" "$root/$name" || exit 1
-flush "$root/${name%/*}"
-rm -rf -- "./$nonce" "./$nonce.damaged"
-for used in "$@"; do rm -rf -- "./$used"; done
-"""
-)
-"""$1 root, $2 nonce, $3 final name below root, $4 what becomes it below root/tmp/nonce, $5... cut uploads it replaces.
-
-One rename publishes it. Whatever has that name already was found damaged, and makes room.
 """
 
 FORGET = (

@@ -42,7 +42,7 @@ def load(path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Sess
     return _load(coremltools, name, path, bindings)
 
 
-def load_with(delegate: str, path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:  # noqa: ARG001
+def load_with(delegate: str, path: str, threads: int, bindings: Mapping[str, Sequence[str]]) -> Session:  # noqa: ARG001 - as `load`
     """The same on the compute units of that name: ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE."""
     return _load(_coremltools(), delegate, path, bindings)
 
