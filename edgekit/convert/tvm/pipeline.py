@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.tvm import tails
 from edgekit.convert.tvm.channels_last import channels_last
 from edgekit.convert.tvm.lowering import lower
+from edgekit.convert.tvm.partial_sums import partial_sums
 from edgekit.convert.tvm.simplify import simplify
 from edgekit.convert.tvm.views import sink_views
 
@@ -115,7 +117,11 @@ def register() -> None:
             tirx.transform.NarrowDataType(32),
             tirx.transform.UnrollLoop(),
             tirx.transform.StmtSimplify(),
+            partial_sums(),
+            tails.marked(),
             s_tir.transform.LoopPartition(),
+            tirx.transform.StmtSimplify(),
+            tails.trimmed(),
         ]
         return tvm.transform.Sequential([*first, usual]), host, device
 

@@ -20,11 +20,11 @@ def pairs_of(lanes: int) -> str:
     instruction = _INSTRUCTIONS[lanes]
     bytes_, words, sums = f"int8x{2 * lanes}", f"int16x{2 * lanes}", f"int32x{lanes}"
 
-    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
+    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]  # TVMScript: read, never called
     def described(
-        a: T.Buffer((2,), "int16", offset_factor=1),  # type: ignore[valid-type]
-        b: T.Buffer((lanes, 2), "int8", offset_factor=1),  # type: ignore[valid-type]
-        c: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),  # type: ignore[valid-type]
+        a: T.Buffer((2,), "int16", offset_factor=1),  # type: ignore[valid-type]  # TVMScript
+        b: T.Buffer((lanes, 2), "int8", offset_factor=1),  # type: ignore[valid-type]  # TVMScript
+        c: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),  # type: ignore[valid-type]  # TVMScript
     ) -> None:
         with T.sblock("root"):
             T.reads(c[0:lanes], a[0:2], b[0:lanes, 0:2])
@@ -35,11 +35,11 @@ def pairs_of(lanes: int) -> str:
                         vi, vk = T.axis.remap("SR", [i, k])
                         c[vi] = c[vi] + T.cast(a[vk], "int32") * T.cast(b[vi, vk], "int32")
 
-    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
+    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]  # TVMScript: read, never called
     def written(
-        a: T.Buffer((2,), "int16", offset_factor=1),  # type: ignore[valid-type]
-        b: T.Buffer((lanes, 2), "int8", offset_factor=1),  # type: ignore[valid-type]
-        c: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),  # type: ignore[valid-type]
+        a: T.Buffer((2,), "int16", offset_factor=1),  # type: ignore[valid-type]  # TVMScript
+        b: T.Buffer((lanes, 2), "int8", offset_factor=1),  # type: ignore[valid-type]  # TVMScript
+        c: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),  # type: ignore[valid-type]  # TVMScript
     ) -> None:
         with T.sblock("root"):
             T.reads(c[0:lanes], a[0:2], b[0:lanes, 0:2])
