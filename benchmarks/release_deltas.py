@@ -97,7 +97,7 @@ def by_hand(folder: Path, float32: Artifact, int8: Artifact, model: Path, tensor
     (values,) = import_model(model).calibration().values()
     samples = [{float32.manifest.bindings.inputs[0]: value} for value in values]
     ranges = quantization.observe(source, file, "int8", samples)
-    recipe, _ = quantization._recipe(file, "int8", frozenset())
+    recipe, _ = quantization._recipe(file, "int8", frozenset())  # noqa: SLF001 - EdgeKit's own rules, to alter one
     if tensorwise:
         for rule in recipe:
             rule["op_config"]["weight_tensor_config"]["granularity"] = qtyping.QuantGranularity.TENSORWISE

@@ -255,7 +255,8 @@ def test_an_expired_channel_is_refused(
     releases: Releases, client: Callable[..., Client], make_artifact: Callable[..., Artifact]
 ) -> None:
     stage_release(releases.repository, "beta", [make_artifact()])
-    staged = releases.repository.restage("beta", days=-1)
+    staged = releases.repository.restage("beta")
+    staged.signed.expires = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
     releases.repository.stage("beta", staged)
     releases.sign("beta")
     releases.publish()
@@ -451,7 +452,7 @@ def test_killed_before_the_timestamp_clients_see_the_old_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At every file that publishing writes; then it is repeated, and all is there."""
-    import edgekit.deploy.releases.repository as module
+    import edgekit.deploy.releases.publishing as module
 
     releases.release([make_artifact(payload=b"one")])
     real = module.write_file

@@ -10,12 +10,17 @@ new files first, the timestamp last, so a client sees all of it or nothing. Clie
 on the device, and the host, which pushes what was released over SSH and ADB by the same signatures.
 
     keys.py         keys as files
-    repository.py   the repository: create, stage, sign, publish, renew
+    roles.py        whom a role trusts, and for how long
+    repository.py   what is published and what is staged; create, open
     changes.py      what is staged: a release, a promotion, another key
+    signatures.py   who has to sign, and who has
+    publishing.py   what is staged becomes visible
+    files.py        metadata to bytes and back
 """
 
 from edgekit.deploy.releases.keys import Key, PublicKey, generate_key, read_key, read_public_key
-from edgekit.deploy.releases.repository import Repository, Roles, create_repository, open_repository
+from edgekit.deploy.releases.repository import Repository, create_repository, open_repository
+from edgekit.deploy.releases.roles import Roles
 
 __all__ = [
     "Key", "PublicKey", "Repository", "Roles", "create_repository", "generate_key", "open_repository", "read_key",

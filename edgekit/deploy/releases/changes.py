@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import MANIFEST, check_files
 from edgekit.deploy.on_device import trust
-from edgekit.deploy.releases.repository import TOP, Repository, Roles, check_role
+from edgekit.deploy.releases.roles import TOP, Roles, check_role
 from edgekit.devices import chunk_list
 from edgekit.devices.chunks import chunks_of
 from edgekit.errors import ReleaseError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgekit.artifact import Artifact
+    from edgekit.deploy.releases.repository import Repository
 
 
 def stage_release(
