@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.programs import load_program
 from edgekit.convert.sources.base import PROGRAM, SAVED_MODEL
@@ -11,7 +12,7 @@ from edgekit.convert.tflite_writing import module_path, rewritten
 from edgekit.errors import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from edgekit.convert.formats.base import Exported
@@ -47,5 +48,27 @@ def from_torch(exported: Exported, path: Path, channels_last: Sequence[int]) -> 
             argument.permute(0, 2, 3, 1).contiguous() if i in channels_last else argument
             for i, argument in enumerate(arguments)
         )
-    litert_torch.convert(module, arguments, keywords or None).export(str(path))
+    with _known_export(module, program if not channels_last else None):
+        litert_torch.convert(module, arguments, keywords or None).export(str(path))
     path.write_bytes(rewritten(path.read_bytes(), rename=module_path))
+
+
+@contextmanager
+def _known_export(module: Any, program: Any) -> Iterator[None]:
+    """Within the block, `torch.export.export` of this module gives the program that the module was made of.
+
+    litert-torch takes modules only, and exports them by that public function, which takes as long as the first time.
+    Should it come to export them otherwise, it merely exports them again.
+    """
+    import torch
+
+    export = torch.export.export
+
+    def known(given: Any, *arguments: Any, **options: Any) -> Any:
+        return program if given is module and program is not None else export(given, *arguments, **options)
+
+    torch.export.export = known
+    try:
+        yield
+    finally:
+        torch.export.export = export

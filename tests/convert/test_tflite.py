@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from edgekit.convert import tflite_lowering
 from edgekit.convert.formats import Converted, Exported
 from edgekit.convert.formats.tflite import LOWERED, TFLite
 from edgekit.convert.sources.base import PROGRAM
 from edgekit.convert.tflite_file import FlatBuffer
+from edgekit.convert.tflite_lowering import from_torch
 from edgekit.convert.tflite_writing import module_path
 from edgekit.errors import RecipeError, RefusedError
 from edgekit.recipe import Recipe
@@ -180,6 +183,29 @@ def test_the_same_input_gives_the_same_bytes(network: Lowered, tmp_path: Path) -
         for name in ("one", "two"):
             network.convert(precision, tmp_path / name)
         assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_program_is_not_exported_again_and_gives_the_bytes_that_it_would(
+    crossed: Lowered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """litert-torch takes modules; of ours there is an export already. Two inputs, a dictionary of outputs."""
+    import torch
+
+    exported: list[Any] = []
+    export = torch.export.export
+
+    def counted(*given: Any, **more: Any) -> Any:
+        exported.append(given)
+        return export(*given, **more)
+
+    monkeypatch.setattr(torch.export, "export", counted)
+    from_torch(crossed.exported, tmp_path / "once.tflite", channels_last=())
+    assert exported == []
+    assert torch.export.export is counted, "what stood there before stands there again"
+    monkeypatch.setattr(tflite_lowering, "_known_export", lambda *_: nullcontext())
+    from_torch(crossed.exported, tmp_path / "again.tflite", channels_last=())
+    assert len(exported) == 1
+    assert (tmp_path / "once.tflite").read_bytes() == (tmp_path / "again.tflite").read_bytes()
 
 
 def test_every_input_and_output_is_the_one_it_is_called(crossed: Lowered, tmp_path: Path) -> None:
