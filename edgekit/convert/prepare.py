@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit import plugins
+from edgekit.convert.held_out import calibration_of_model, hold_out
 from edgekit.convert.load import import_model, is_model_folder
 from edgekit.convert.steps import (
     CALIBRATION,
@@ -28,9 +28,9 @@ from edgekit.convert.steps import (
 )
 from edgekit.convert.watching import write_drift_reference
 from edgekit.dimensions import dimensions, resized, sizes_to_prove, told, varying_outputs
-from edgekit.errors import DataError, ModelError, first_line
+from edgekit.errors import ModelError, first_line
 from edgekit.files import digest_of, sha256_of
-from edgekit.specs import TensorSpec, arrays_sha256, stack_all
+from edgekit.specs import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,13 +38,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.convert.sources import Source
-    from edgekit.convert.sources.base import Reference
-    from edgekit.model import Arrays, Model
+    from edgekit.convert.sources.base import Reference, Shapes
+    from edgekit.model import Model
 
-RANDOM_SAMPLES = 16
 SIZE_SAMPLES = 8
 """Samples at each of the other sizes, where dimensions vary."""
-SEED = 20261124
 
 
 def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
@@ -61,10 +59,10 @@ def prepare_source(job: Job, stage: Callable[[str], None]) -> None:
     stage("loading")
     opened = work / "opened"
     if is_model_folder(path):
-        model = _fixed(import_model(path), job)
+        model = fixed(import_model(path), job.shapes)
     else:
         model = kind.open_file(_inspected_copy(kind, path, opened, job), job.model_name, str(path), job.shapes)
-    calibration = _calibration(model, job.calibration)
+    calibration = calibration_of_model(model, job.calibration)
     normal = None if calibration is None else dict(calibration)
     data, calibration = hold_out(model, calibration)
     held_out, targets = data.inputs, data.targets
@@ -145,14 +143,14 @@ def _labels(model: Model, outputs: Sequence[TensorSpec]) -> dict[str, tuple[str,
     return {name: tuple(labels) for name, labels in model.labels.items()}
 
 
-def _fixed(model: Model, job: Job) -> Model:
+def fixed(model: Model, shapes: Shapes) -> Model:
     """The model of a folder, its dimensions that vary fixed by `--shape` where that was given.
 
     Raises:
         ModelError: a shape for another input or axis, or beyond the declared bounds.
     """
     inputs = {spec.name: spec for spec in model.inputs}
-    for name, given in job.shapes.items():
+    for name, given in shapes.items():
         spec = inputs.get(name)
         bounds = {axis.axis: axis for axis in spec.varies} if spec else {}
         fits = spec is not None and len(given) == len(spec.shape) and all(
@@ -165,7 +163,7 @@ def _fixed(model: Model, job: Job) -> Model:
                 f"--shape {name} does not fit model {model.name!r}, which declares {declared}.",
                 remedy="For a folder it fixes dimensions that vary, within their bounds; else change its model.py.",
             )
-        inputs[name] = msgspec.structs.replace(spec, shape=tuple(map(int, given)), varies=())  # type: ignore[arg-type]
+        inputs[name] = msgspec.structs.replace(spec, shape=tuple(map(int, given)), varies=())  # type: ignore[arg-type]  # whole numbers: a range does not fit
     return replace(model, inputs=tuple(inputs.values()))
 
 
@@ -228,90 +226,6 @@ def _inspected_copy(kind: Source, path: Path, folder: Path, job: Job) -> Path:
             shutil.copyfile(path.parent / companion, copy.parent / companion)
     kind.inspect(copy, trust=job.trust, shown=str(path))
     return copy
-
-
-def _calibration(model: Model, file: str | None) -> dict[str, np.ndarray] | None:
-    if file is not None:
-        return stack_all(model.inputs, _read_npz(Path(file)), what=f"calibration data in {Path(file).name}")
-    if model.calibration is None:
-        return None
-    return stack_all(model.inputs, model.calibration(), what=f"calibration data of model {model.name!r}")
-
-
-def _read_npz(path: Path) -> Arrays:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                return {"array": archive}
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} cannot be read as calibration data: {error}.",
-            remedy="Write it with numpy.savez(path, input_name=array), without Python objects.",
-        ) from error
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What parity and metric are judged on: inputs by name, `(n, *shape)`; targets, if any; what it is, in words."""
-
-    inputs: dict[str, np.ndarray]
-    targets: np.ndarray | None
-    said: str
-
-    def sha256(self) -> str:
-        """Over the inputs and the targets."""
-        return arrays_sha256([*self.inputs.values(), *([] if self.targets is None else [self.targets])])
-
-
-def held_out_data(model: Model) -> HeldOut:
-    """What is held out when a model of a folder is converted; runs its code in this process.
-
-    Raises:
-        DataError: the data do not fit the model, or it has none.
-    """
-    return hold_out(model, None if model.evaluation is not None else _calibration(model, None))[0]
-
-
-def hold_out(model: Model, calibration: dict[str, np.ndarray] | None) -> tuple[HeldOut, dict[str, np.ndarray] | None]:
-    """What is held out, and the calibration data that remain.
-
-    Raises:
-        DataError: the data do not fit the model, or it has none.
-    """
-    import numpy as np
-
-    if model.evaluation is not None:
-        evaluation = model.evaluation()
-        held_out = stack_all(model.inputs, evaluation.inputs, what=f"evaluation data of model {model.name!r}")
-        count = len(next(iter(held_out.values())))
-        targets = np.asarray(evaluation.targets)
-        if len(targets) != count:
-            raise DataError(
-                f"The evaluation data of model {model.name!r} have {count} inputs and {len(targets)} targets.",
-                remedy="Give one target an input.",
-            )
-        return HeldOut(held_out, targets, f"{count} evaluation samples"), calibration
-    if calibration is None:
-        if any(not spec.dtype.startswith("float") for spec in model.inputs):
-            raise DataError(
-                f"Model {model.name!r} takes integers and brings no data: random ones would mean nothing to it.",
-                remedy="Give --calibration data.npz.",
-            )
-        random = np.random.default_rng(SEED)
-        held_out = {
-            spec.name: random.standard_normal((RANDOM_SAMPLES, *spec.shape)).astype(spec.dtype) for spec in model.inputs
-        }
-        return HeldOut(held_out, None, f"{RANDOM_SAMPLES} random inputs (no calibration data were given)"), None
-    count = len(next(iter(calibration.values())))
-    if count == 1:
-        return HeldOut(calibration, None, "the only calibration sample, which also calibrated"), calibration
-    kept = count - max(1, count // 5)
-    held_out = {name: array[kept:] for name, array in calibration.items()}
-    remaining = {name: array[:kept] for name, array in calibration.items()}
-    return HeldOut(held_out, None, f"{count - kept} samples held out of the calibration data"), remaining
 
 
 def _run(

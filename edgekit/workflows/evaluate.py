@@ -24,8 +24,8 @@ from edgekit.bench.evaluation.asking import Asked
 from edgekit.bench.evaluation.judge import interval_of_drop, verdict
 from edgekit.bench.evaluation.result import Agreement, Data, OnDevice
 from edgekit.convert.budget import parse_max_drop
+from edgekit.convert.held_out import HeldOut, held_out_data
 from edgekit.convert.load import ModelRef, find_model, import_model, is_model_folder
-from edgekit.convert.prepare import HeldOut, held_out_data
 from edgekit.devices import connect_runner, load_target
 from edgekit.errors import DataError, ModelError, RuntimeMissingError, UnsuitableArtifactError
 from edgekit.runner.compare import at_least, compare

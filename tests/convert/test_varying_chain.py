@@ -14,6 +14,8 @@ import pytest
 from edgekit.artifact import open_artifact
 from edgekit.bench.verify import verify
 from edgekit.convert import convert, find_model
+from edgekit.convert.load import import_model
+from edgekit.convert.prepare import fixed
 from edgekit.devices import connect, load_target
 from edgekit.dimensions import Axis, Range
 from edgekit.errors import ModelError, RefusedError
@@ -138,7 +140,7 @@ def test_a_wrong_answer_at_one_size_alone_fails_the_check(tagger: tuple[Path, Pa
 
 def test_shape_fixes_what_a_folder_declares(cache: Path, tagger: tuple[Path, Path, Exception], tmp_path: Path) -> None:
     ref = find_model(str(tagger[0]), shapes={"tokens": (1, 6)})
-    (outcome,) = convert(ref, [parse_recipe("onnx:float32")], out=tmp_path / "out")
+    (outcome,) = convert(ref, [parse_recipe("torchscript:float32")], out=tmp_path / "out")
     assert outcome.artifact is not None, outcome.error
     assert not outcome.artifact.manifest.inputs[0].varies
     assert outcome.artifact.manifest.golden.sizes == ()
@@ -146,15 +148,14 @@ def test_shape_fixes_what_a_folder_declares(cache: Path, tagger: tuple[Path, Pat
 
 @pytest.mark.parametrize("shape", [{"tokens": (1, 10)}, {"tokens": (2, 6)}, {"tokens": (6,)}, {"other": (1, 6)}])
 def test_shape_beyond_what_a_folder_declares(
-    cache: Path, tagger: tuple[Path, Path, Exception], tmp_path: Path, shape: dict[str, tuple[int, ...]]
+    tagger: tuple[Path, Path, Exception], shape: dict[str, tuple[int, ...]]
 ) -> None:
-    (outcome,) = convert(find_model(str(tagger[0]), shapes=shape), [parse_recipe("onnx:float32")], out=tmp_path)
-    assert isinstance(outcome.error, ModelError)
-    assert "does not fit model 'tagger'" in outcome.error.what
+    with pytest.raises(ModelError, match="does not fit model 'tagger'"):
+        fixed(import_model(tagger[0]), shape)
 
 
 def test_a_model_that_works_at_one_size_only_is_told_so(cache: Path, tmp_path: Path) -> None:
-    (outcome,) = make(folder(tmp_path, length="6"), "onnx:float32", out=tmp_path / "out")
+    (outcome,) = make(folder(tmp_path, length="6"), "torchscript:float32", out=tmp_path / "out")
     assert isinstance(outcome.error, ModelError)
     assert "length 2..9" in outcome.error.what
     assert "tensor.shape" in outcome.error.remedy

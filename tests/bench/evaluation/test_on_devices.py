@@ -396,7 +396,7 @@ def test_another_models_data_are_refused(digits_int8: Artifact) -> None:
 def test_data_that_changed_are_told(local_target: Target, digits_int8: Artifact, subject: Subject) -> None:
     from dataclasses import replace
 
-    from edgekit.convert.prepare import HeldOut
+    from edgekit.convert.held_out import HeldOut
 
     assert digits_int8.manifest.provenance.evaluation_sha256 == subject.sha256
     images = subject.held_out.inputs["image"].copy()
