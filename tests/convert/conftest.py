@@ -10,6 +10,7 @@ import pytest
 
 from edgekit.convert import Outcome, convert, find_model
 from edgekit.recipe import parse_recipe
+from tests.convert.flatbuffers import write_dense
 from tests.convert.programs import Network, convolutional, encoder, weightless
 
 if TYPE_CHECKING:
@@ -47,6 +48,25 @@ inputs = (TensorSpec("x", (1, {size})),)
 model = Model(name="tiny", source="pytorch", build=build, inputs=inputs, calibration=calibration)
 """
 
+MODEL_OF_A_FILE = """
+from pathlib import Path
+import numpy as np
+from edgekit.model import Model
+from edgekit.specs import TensorSpec
+
+FILE = Path(__file__).parent / "net.tflite"
+
+
+def calibration():
+    return {"x": np.random.default_rng(0).standard_normal((20, 16)).astype("float32")}
+
+
+model = Model(
+    name="dense", source="tflite", build=lambda: FILE, files=("net.tflite",), inputs=(TensorSpec("x", (1, 16)),),
+    outputs=("output",), calibration=calibration,
+)
+"""
+
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -67,6 +87,22 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.tflite` file: two linear layers, 16 inputs, 4 outputs. What tests of the chain itself convert."""
+    return write_dense(tmp_path_factory.mktemp("dense") / "net.tflite")
+
+
+@pytest.fixture
+def dense_folder(tmp_path: Path) -> Path:
+    """The same as a model folder, with calibration data."""
+    folder = tmp_path / "dense"
+    folder.mkdir()
+    write_dense(folder / "net.tflite")
+    (folder / "model.py").write_text(MODEL_OF_A_FILE)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from edgekit.errors import DataError, ParityError, RecipeError
 from tests.convert.conftest import make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 OUTLIER = """
 import numpy as np
@@ -59,6 +59,22 @@ model = Model(
     name="outlier", source="pytorch", build=build, inputs=(TensorSpec("x", (1, 16)),), outputs=("y",),
     calibration=lambda: {"x": samples(0, 100)}, evaluation=evaluation, metric=Metric("agreement", agreement),
 )
+"""
+
+UNFAIR = """
+from edgekit.model import Evaluation, Metric
+
+
+def evaluation():
+    return Evaluation(calibration(), np.zeros(20))
+
+
+def once(outputs, targets):
+    asked = Path({asked!r})
+    first = not asked.exists()
+    asked.touch()
+    return float(first)
+
 """
 
 
@@ -106,17 +122,20 @@ def test_what_is_found_was_inside_even_if_more_layers_are_not_better(limit: int,
         assert answers[found]
 
 
-@pytest.fixture
-def outlier(tmp_path: Path) -> Path:
-    """A model that int8 ruins by one layer: what it answers in float32 is its metric's truth."""
-    folder = tmp_path / "outlier"
+@pytest.fixture(scope="module")
+def outlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model that int8 ruins by one layer: what it answers in float32 is its metric's truth. It is lowered once, in a
+    cache that its tests share."""
+    folder = tmp_path_factory.mktemp("budget") / "outlier"
     folder.mkdir()
     (folder / "model.py").write_text(OUTLIER)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEKIT_CACHE", str(folder.parent / "cache"))
+        yield folder
 
 
 @pytest.mark.slow
-def test_the_layers_to_blame_are_found_and_kept(cache: Path, outlier: Path, tmp_path: Path) -> None:
+def test_the_layers_to_blame_are_found_and_kept(outlier: Path, tmp_path: Path) -> None:
     (plain,) = make(outlier, "tflite:int8", out=tmp_path / "plain")
     assert plain.artifact is not None, plain.error
     assert plain.artifact.manifest.accuracy.drop > 0.1
@@ -140,27 +159,29 @@ def test_the_layers_to_blame_are_found_and_kept(cache: Path, outlier: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_budget_that_the_wanted_precision_meets_changes_nothing(cache: Path, outlier: Path, tmp_path: Path) -> None:
+def test_a_budget_that_the_wanted_precision_meets_changes_nothing(outlier: Path, tmp_path: Path) -> None:
     (plain,) = make(outlier, "tflite:float16", out=tmp_path / "plain")
     (outcome,) = make(outlier, "tflite:float16", out=tmp_path / "out", max_drop="2%")
     assert outcome.artifact.id == plain.artifact.id
 
 
 @pytest.mark.slow
-def test_a_budget_without_a_metric(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
-    (outcome,) = make(tiny(), "tflite:int8", out=tmp_path / "out", max_drop="1%")
+def test_a_budget_without_a_metric(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
+    (outcome,) = make(dense_folder, "tflite:int8", out=tmp_path / "out", max_drop="1%")
     assert isinstance(outcome.error, DataError)
     assert "nothing to hold within 1%" in outcome.error.what
 
 
 @pytest.mark.slow
-def test_a_budget_that_nothing_meets(cache: Path, outlier: Path, tmp_path: Path) -> None:
-    """Out of reach: the metric is 1 where torch answers, and 0 in the workers of recipes, which import no torch."""
-    model = (outlier / "model.py").read_text()
-    metric = model[model.index("def agreement") : model.index("model = Model(")]
-    unfair = "def agreement(outputs, targets):\n    import sys\n\n    return float('torch' in sys.modules)\n\n\n"
-    (outlier / "model.py").write_text(model.replace(metric, unfair))
-    (outcome,) = make(outlier, "tflite:weight-int8", out=tmp_path / "out", max_drop="1%")
+def test_a_budget_that_nothing_meets(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
+    """Out of reach: the metric is 1 the first time, which is the source's own, and 0 for whatever is made of it."""
+    model = (dense_folder / "model.py").read_text()
+    unfair = UNFAIR.format(asked=str(tmp_path / "asked"))
+    declared = "calibration=calibration, metric=Metric('once', once), evaluation=evaluation"
+    (dense_folder / "model.py").write_text(
+        model.replace("\nmodel = Model(", f"{unfair}\nmodel = Model(").replace("calibration=calibration", declared)
+    )
+    (outcome,) = make(dense_folder, "tflite:weight-int8", out=tmp_path / "out", max_drop="1%")
     assert isinstance(outcome.error, ParityError)
     assert "nothing that tflite makes of it loses at most 1%" in outcome.error.what
     assert not (tmp_path / "out").exists()

@@ -20,6 +20,7 @@ from edgekit.artifact import check_files, open_artifact
 from edgekit.convert import Bounds, find_model
 from edgekit.errors import ConversionError, DataError, ModelError, ParityError, RecipeError, StorageError
 from tests.convert.conftest import REPOSITORY, make
+from tests.convert.flatbuffers import weights, write_dense
 from tests.machine import processes_with, small_disk
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def nothing_half_written(*folders: Path) -> bool:
     return not [p for folder in folders for p in folder.rglob(".tmp-*")]
 
 
-def test_five_precisions_of_a_real_model(cache: Path, tmp_path: Path) -> None:
+def test_five_precisions_of_a_real_model(cache: Path, digits: Path, tmp_path: Path) -> None:
+    """Two of them were made before by `digits`, under another cache: the same input gives the same artifact."""
     outcomes = make(REPOSITORY / "models/digits_cnn", *(f"tflite:{p}" for p in ALL), out=tmp_path / "out")
     assert [o.error for o in outcomes] == [None] * 5
     manifests = {o.recipe.precision: o.artifact.manifest for o in outcomes if o.artifact}
@@ -57,22 +59,13 @@ def test_five_precisions_of_a_real_model(cache: Path, tmp_path: Path) -> None:
     assert manifests["int8"].provenance.calibration_samples == 200
     assert manifests["float16"].stored_dtypes["float16"] > 0
     assert "float32" not in manifests["int8"].stored_dtypes
+    ids = {o.recipe.precision: o.artifact.id for o in outcomes if o.artifact}
+    for precision in ("float32", "int8"):
+        assert ids[precision] == open_artifact(digits / f"tflite-{precision}").id
 
 
-def test_the_same_input_gives_the_same_artifact(
-    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = []
-    for name in ("one", "two"):
-        monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / name))
-        outcomes = make(tiny(), "tflite:float32", "tflite:int8", out=tmp_path / f"out-{name}")
-        ids.append([o.artifact.id for o in outcomes if o.artifact])
-    assert ids[0] == ids[1]
-    assert len(set(ids[0])) == 2
-
-
-def test_the_cache_hits_misses_and_mends(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
-    model, out = tiny(), tmp_path / "out"
+def test_the_cache_hits_misses_and_mends(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
+    model, out = dense_folder, tmp_path / "out"
     (first,) = make(model, "tflite:float32", out=out)
     (again,) = make(model, "tflite:float32", out=tmp_path / "elsewhere")
     assert not first.cached
@@ -85,9 +78,9 @@ def test_the_cache_hits_misses_and_mends(cache: Path, tiny: Callable[..., Path],
         payload.write_bytes(b"damaged")
     (mended,) = make(model, "tflite:float32", out=out)
     assert not mended.cached
-    check_files(open_artifact(out / "tiny" / "tflite-float32"))
+    check_files(open_artifact(out / "dense" / "tflite-float32"))
 
-    tiny(forward="self.second(torch.tanh(self.first(x)))")
+    write_dense(model / "net.tflite", seed=1)
     (changed,) = make(model, "tflite:float32", out=out)
     assert not changed.cached
     assert changed.artifact.id != first.artifact.id
@@ -115,17 +108,17 @@ def test_a_file_without_code_around_it(
     ],
 )
 def test_calibration_data_that_do_not_fit(
-    cache: Path, program: Path, samples: Callable[..., Path], tmp_path: Path, array: np.ndarray, says: str
+    cache: Path, dense: Path, samples: Callable[..., Path], tmp_path: Path, array: np.ndarray, says: str
 ) -> None:
-    (outcome,) = make(program, "tflite:int8", out=tmp_path / "out", calibration=samples(array))
+    (outcome,) = make(dense, "tflite:int8", out=tmp_path / "out", calibration=samples(array, "x"))
     assert isinstance(outcome.error, DataError)
     with pytest.raises(DataError, match=says):
         raise outcome.error
     assert not (tmp_path / "out").exists()
 
 
-def test_int8_without_calibration_data_is_refused(cache: Path, program: Path, tmp_path: Path) -> None:
-    bad, good = make(program, "tflite:int8", "tflite:float32", out=tmp_path / "out")
+def test_int8_without_calibration_data_is_refused(cache: Path, dense: Path, tmp_path: Path) -> None:
+    bad, good = make(dense, "tflite:int8", "tflite:float32", out=tmp_path / "out")
     assert isinstance(bad.error, DataError)
     assert "--calibration" in bad.error.remedy
     assert good.artifact is not None
@@ -161,9 +154,9 @@ def test_a_file_that_is_no_program_is_called_what_the_user_calls_it(cache: Path,
     assert ".tmp-" not in str(outcome.error)
 
 
-def test_nothing_runs_for_a_bad_recipe(cache: Path, program: Path, tmp_path: Path) -> None:
+def test_nothing_runs_for_a_bad_recipe(cache: Path, dense: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="weight-int8"):
-        make(program, "tflite:float32", "tflite:int3", out=tmp_path / "out")
+        make(dense, "tflite:float32", "tflite:int3", out=tmp_path / "out")
     assert not cache.exists()
 
 
@@ -213,18 +206,15 @@ class Bad(TFLite):
 
 
 @pytest.fixture
-def bad_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path) -> Iterator[None]:
+def bad_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A format from outside the package, registered by metadata alone, that misbehaves by its precision."""
-    import torch
-
     site = tmp_path / "site"
     metadata = site / "bad_format-1.dist-info"
     metadata.mkdir(parents=True)
     (site / "bad_format.py").write_text(BAD_FORMAT)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-format\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[edgekit.formats]\nbad = bad_format:Bad\n")
-    weights = torch.export.load(program).state_dict["2.weight"].detach().numpy()
-    np.save(tmp_path / "weights.npy", weights)
+    np.save(tmp_path / "weights.npy", weights()[-1][0])
     monkeypatch.setenv("EDGEKIT_TEST_WEIGHTS", str(tmp_path / "weights.npy"))
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.syspath_prepend(str(site))
@@ -249,10 +239,10 @@ def bad_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path) -
     ],
 )
 def test_one_bad_recipe_costs_only_itself(
-    cache: Path, bad_format: None, program: Path, tmp_path: Path, precision: str, kind: type[Exception], says: str
+    cache: Path, bad_format: None, dense: Path, tmp_path: Path, precision: str, kind: type[Exception], says: str
 ) -> None:
-    out = tmp_path / "out"
-    bad, good = make(program, f"bad:{precision}", "bad:honest", out=out, bounds=Bounds(timeout_s=30, jobs=2))
+    out, bounds = tmp_path / "out", Bounds(timeout_s=15 if precision == "hangs" else 120, jobs=2)
+    bad, good = make(dense, f"bad:{precision}", "bad:honest", out=out, bounds=bounds)
     assert good.artifact is not None, good.error
     with pytest.raises(kind, match=says) as failure:
         raise bad.error
@@ -263,17 +253,17 @@ def test_one_bad_recipe_costs_only_itself(
 
 
 def test_a_failed_precision_names_the_nearest_that_works(
-    cache: Path, bad_format: None, program: Path, tmp_path: Path
+    cache: Path, bad_format: None, dense: Path, tmp_path: Path
 ) -> None:
-    (outcome,) = make(program, "bad:near", out=tmp_path / "out")
+    (outcome,) = make(dense, "bad:near", out=tmp_path / "out")
     assert isinstance(outcome.error, ConversionError)
     assert outcome.error.remedy.startswith("The nearest precision that works is bad:honest (")
     assert not (tmp_path / "out").exists(), "what was not asked for is not published"
 
 
-def test_a_worker_that_takes_too_much_memory(cache: Path, bad_format: None, program: Path, tmp_path: Path) -> None:
+def test_a_worker_that_takes_too_much_memory(cache: Path, bad_format: None, dense: Path, tmp_path: Path) -> None:
     bounds = Bounds(timeout_s=120, memory_bytes=2 << 30)
-    bad, good = make(program, "bad:swells", "bad:honest", out=tmp_path / "out", bounds=bounds)
+    bad, good = make(dense, "bad:swells", "bad:honest", out=tmp_path / "out", bounds=bounds)
     assert good.artifact is not None, good.error
     assert isinstance(bad.error, ConversionError)
     assert "GiB of memory, where 2.0 GiB are allowed" in bad.error.what
@@ -281,15 +271,15 @@ def test_a_worker_that_takes_too_much_memory(cache: Path, bad_format: None, prog
 
 
 def test_a_change_of_a_format_from_elsewhere_is_a_change(
-    cache: Path, bad_format: None, program: Path, tmp_path: Path
+    cache: Path, bad_format: None, dense: Path, tmp_path: Path
 ) -> None:
     """No version tells that a module under development has changed; its content does."""
-    (first,) = make(program, "bad:honest", out=tmp_path / "out")
-    (again,) = make(program, "bad:honest", out=tmp_path / "out")
+    (first,) = make(dense, "bad:honest", out=tmp_path / "out")
+    (again,) = make(dense, "bad:honest", out=tmp_path / "out")
     assert (first.cached, again.cached) == (False, True)
     with (tmp_path / "site" / "bad_format.py").open("a") as module:
         module.write("# another comment\n")
-    (changed,) = make(program, "bad:honest", out=tmp_path / "out")
+    (changed,) = make(dense, "bad:honest", out=tmp_path / "out")
     assert not changed.cached
 
 
@@ -316,9 +306,9 @@ def workers_of(cache: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_interrupted_at_work(cache: Path, program: Path, tmp_path: Path, sent: signal.Signals) -> None:
+def test_interrupted_at_work(cache: Path, dense: Path, tmp_path: Path, sent: signal.Signals) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "edgekit", "convert", str(program), "--to", "tflite:float32", "--out", str(out)]
+    command = [sys.executable, "-m", "edgekit", "convert", str(dense), "--to", "tflite:float32", "--out", str(out)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not workers_of(cache) and time.monotonic() < deadline:
@@ -335,35 +325,33 @@ def test_interrupted_at_work(cache: Path, program: Path, tmp_path: Path, sent: s
         assert process.returncode == 130
         assert "Traceback" not in said
         assert nothing_half_written(cache)
-    (after,) = make(program, "tflite:float32", out=out)
+    (after,) = make(dense, "tflite:float32", out=out)
     assert after.artifact is not None
 
 
-def test_a_full_disk(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_full_disk(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "12k") as disk:
-        (outcome,) = make(tiny(), "tflite:float32", out=disk / "out")
+        (outcome,) = make(dense_folder, "tflite:float32", out=disk / "out")
         assert isinstance(outcome.error, StorageError)
         assert "No space is left" in outcome.error.what
         assert not list(disk.rglob("manifest.json"))
         assert nothing_half_written(disk)
-    (after,) = make(tiny(), "tflite:float32", out=disk / "out")
+    (after,) = make(dense_folder, "tflite:float32", out=disk / "out")
     assert after.artifact is not None
 
 
-def test_a_full_disk_under_the_cache(
-    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_under_the_cache(dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with small_disk(tmp_path / "disk", "32k") as disk:
         monkeypatch.setenv("EDGEKIT_CACHE", str(disk / "cache"))
-        (outcome,) = make(tiny(), "tflite:float32", out=tmp_path / "out")
+        (outcome,) = make(dense_folder, "tflite:float32", out=tmp_path / "out")
         assert isinstance(outcome.error, StorageError), outcome.error
         assert nothing_half_written(disk)
         assert not (tmp_path / "out").exists()
 
 
-def test_the_json_of_a_failed_recipe(cache: Path, program: Path, tmp_path: Path) -> None:
+def test_the_json_of_a_failed_recipe(cache: Path, dense: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edgekit", "convert", str(program), "--to", "tflite:int8", "--json",
+        [sys.executable, "-m", "edgekit", "convert", str(dense), "--to", "tflite:int8", "--json",
          "--out", str(tmp_path / "out")],
         capture_output=True, text=True, cwd=REPOSITORY,
     )  # fmt: skip
@@ -371,10 +359,10 @@ def test_the_json_of_a_failed_recipe(cache: Path, program: Path, tmp_path: Path)
     assert json.loads(done.stdout)["results"][0]["error"]["error"] == "DataError"
 
 
-def test_declared_files_belong_to_the_model(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_declared_files_belong_to_the_model(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
     """A change of the weights is a change of the model; a file that is not there is an error, not an empty one."""
-    folder = tiny()
-    code = (folder / "model.py").read_text().replace('name="tiny"', 'name="tiny", files=("weights.bin",)')
+    folder = dense_folder
+    code = (folder / "model.py").read_text().replace('("net.tflite",)', '("net.tflite", "weights.bin")')
     (folder / "model.py").write_text(code)
     with pytest.raises(ModelError, match=r"declares the file 'weights\.bin'"):
         make(folder, "tflite:float32", out=tmp_path / "out")

@@ -14,7 +14,7 @@ import pytest
 
 from edgekit.convert import find_model
 from edgekit.convert.sources.savedmodel import SavedModel
-from edgekit.errors import ModelError, RefusedError, UntrustedModelError
+from edgekit.errors import ModelError, UntrustedModelError
 from tests.convert.conftest import make
 
 pytestmark = pytest.mark.slow
@@ -92,19 +92,23 @@ EXPORT = """
 import json, pathlib, sys
 import numpy as np
 import tensorflow as tf
+from edgekit.convert.formats.base import Exported
+from edgekit.convert.load import import_model
 from edgekit.convert.sources.savedmodel import SavedModel
+from edgekit.convert.tflite_lowering import from_saved_model
 from edgekit.errors import EdgeKitError
 
 files, source, told = pathlib.Path(sys.argv[1]), SavedModel(), {}
 asked = {"plain": {}, "plain-3": {"x": (3, 4)}, "two": {}, "other-name": {}, "free": {}, "free-5": {"x": (1, 5, 4)},
-         "image": {}, "text": {}, "none": {}, "many": {}, "write": {}, "cut": {}}
+         "image": {}, "text": {}, "none": {}, "many": {}, "write": {}, "cut": {}, "complex": {}, "declared": {}}
 for name, shapes in asked.items():
     told[name] = found = {"error": ""}
     folder = files / f"exported {name}"
     folder.mkdir()
     path = files / (name if (files / name).is_dir() else name.rsplit("-", 1)[0])
     try:
-        model = source.open_file(path, name, path.name, shapes)
+        declared = name == "declared"  # a model folder around plain
+        model = import_model(path) if declared else source.open_file(path, name, path.name, shapes)
         random = np.random.default_rng(0)
         sample = [random.standard_normal(spec.shape).astype("float32") for spec in model.inputs]
         expected = source.export(model, sample, folder)(sample)
@@ -116,6 +120,8 @@ for name, shapes in asked.items():
         found["outputs"] = list(model.outputs)
         found["signatures"] = sorted(signatures)
         found["variables"] = [n.op for n in signature.graph.as_graph_def().node if "Var" in n.op]
+        if name == "complex":
+            from_saved_model(Exported("saved-model", folder, model.inputs, ()))
     except EdgeKitError as error:
         found["error"] = str(error)
 (files / "told.json").write_text(json.dumps(told))
@@ -157,6 +163,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "plain", folder / "cut")
     graph = folder / "cut" / "saved_model.pb"
     graph.write_bytes(graph.read_bytes()[:-200])
+    (folder / "declared").mkdir()
+    (folder / "declared" / "model.py").write_text(
+        "from edgekit.model import Model\nfrom edgekit.specs import TensorSpec\n"
+        f"model = Model(name='m', source='savedmodel', build=lambda: {str(folder / 'plain')!r},\n"
+        "              inputs=(TensorSpec('image', (1, 4)),), outputs=('y',))\n"
+    )
     return folder
 
 
@@ -210,6 +222,8 @@ def test_shapes_names_and_layouts(exports: dict[str, Any]) -> None:
         ("none", "none has no signature, where 'serving_default' or a single one is needed."),
         ("many", "many has the signatures first, second, where 'serving_default' or a single one is needed."),
         ("cut", "cut cannot be loaded by TensorFlow"),
+        ("declared", "declares the inputs image and the outputs y; the signature of its SavedModel has x and y"),
+        ("complex", "no operator for tf.Complex, tf.FFT"),
     ],
 )
 def test_what_cannot_be_used(exports: dict[str, Any], name: str, says: str) -> None:
@@ -260,21 +274,3 @@ def test_a_saved_model_becomes_an_artifact(cache: Path, files: Path, tmp_path: P
         manifest = outcome.artifact.manifest
         assert manifest.bindings.inputs == ("a", "b")
         assert all(row.snr_db is None or row.snr_db > 30 for row in manifest.parity.outputs)
-
-
-def test_what_tflite_has_no_operator_for(cache: Path, files: Path, tmp_path: Path) -> None:
-    (outcome,) = make(files / "complex", "tflite:float32", out=tmp_path / "out")
-    with pytest.raises(RefusedError, match=r"no operator for tf\.Complex, tf\.FFT"):
-        raise outcome.error
-
-
-def test_names_in_code_must_be_the_signatures(cache: Path, files: Path, tmp_path: Path) -> None:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "model.py").write_text(
-        "from edgekit.model import Model\nfrom edgekit.specs import TensorSpec\n"
-        f"model = Model(name='m', source='savedmodel', build=lambda: {str(files / 'plain')!r},\n"
-        "              inputs=(TensorSpec('image', (1, 4)),), outputs=('y',))\n"
-    )
-    (outcome,) = make(tmp_path / "m", "tflite:float32", out=tmp_path / "out")
-    with pytest.raises(ModelError, match=r"declares the inputs image and the outputs y; the signature .* has x and y"):
-        raise outcome.error

@@ -38,20 +38,20 @@ def module() -> Any:
 
 def test_a_module(cache: Path, module: Any, tmp_path: Path) -> None:
     artifacts = edgekit.convert(
-        module, ["tflite:float32", "tflite:int8"], calibration={"x": SAMPLES}, out=tmp_path / "out"
+        module, ["torchscript:float32", "torchscript:int8"], calibration={"x": SAMPLES}, out=tmp_path / "out"
     )
-    assert [artifact.title for artifact in artifacts] == ["Net tflite:float32", "Net tflite:int8"]
-    assert (tmp_path / "out" / "Net" / "tflite-int8").resolve() == artifacts[1].path
+    assert [artifact.title for artifact in artifacts] == ["Net torchscript:float32", "Net torchscript:int8"]
+    assert (tmp_path / "out" / "Net" / "torchscript-int8").resolve() == artifacts[1].path
     assert artifacts[1].manifest.inputs[0].shape == (1, 16)
     assert module.training, "the module is left as it was"
-    again = edgekit.convert(module, ["tflite:int8"], calibration={"x": SAMPLES}, out=tmp_path / "out")
+    again = edgekit.convert(module, ["torchscript:int8"], calibration={"x": SAMPLES}, out=tmp_path / "out")
     assert again[0].id == artifacts[1].id
 
 
-def test_a_path_and_the_package_are_one_name(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
-    (artifact,) = edgekit.convert(tiny(), ["tflite:float32"], out=tmp_path / "out")
-    assert artifact.manifest.model == "tiny"
-    assert edgekit.convert.find_model(str(tiny())).name == "tiny", "it still is the package"
+def test_a_path_and_the_package_are_one_name(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
+    (artifact,) = edgekit.convert(dense_folder, ["tflite:float32"], out=tmp_path / "out")
+    assert artifact.manifest.model == "dense"
+    assert edgekit.convert.find_model(str(dense_folder)).name == "dense", "it still is the package"
 
 
 def test_some_recipes_fail(cache: Path, module: Any, tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_some_recipes_fail(cache: Path, module: Any, tmp_path: Path) -> None:
 
     program = torch.export.export(module.eval(), (torch.zeros(1, 16),))
     with pytest.raises(PartialConversionError, match=r"1 of 2 recipes failed.*needs calibration data") as failure:
-        edgekit.convert(program, ["tflite:float32", "tflite:int8"], out=tmp_path / "out")
-    assert list(failure.value.artifacts) == ["tflite:float32"]
-    assert list(failure.value.errors) == ["tflite:int8"]
+        edgekit.convert(program, ["torchscript:float32", "torchscript:int8"], out=tmp_path / "out")
+    assert list(failure.value.artifacts) == ["torchscript:float32"]
+    assert list(failure.value.errors) == ["torchscript:int8"]
 
 
 @pytest.mark.parametrize(

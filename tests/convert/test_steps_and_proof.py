@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +18,6 @@ from edgekit.model import Model
 from edgekit.recipe import Recipe
 from edgekit.specs import TensorSpec
 from tests.convert.conftest import make
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 REFERENCE = np.random.default_rng(0).standard_normal((5, 1, 4)).astype("float32")
 
@@ -77,24 +74,24 @@ def test_a_layout_that_the_model_does_not_declare(layout: str | None) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_step_is_run_again(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_damaged_step_is_run_again(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
     """Else one flipped bit under the cache would spoil every later recipe of that model."""
-    make(tiny(), "tflite:float32", out=tmp_path / "out")
+    make(dense_folder, "tflite:float32", out=tmp_path / "out")
     damaged = sorted((cache / "steps").glob("*/float32.tflite")) + sorted((cache / "steps").glob("*/reference-0.npy"))
     assert len(damaged) == 2
     for file in damaged:
         file.chmod(0o644)
         content = file.read_bytes()
         file.write_bytes(content[: len(content) // 2])
-    (outcome,) = make(tiny(), "tflite:float16", out=tmp_path / "out")
+    (outcome,) = make(dense_folder, "tflite:float16", out=tmp_path / "out")
     assert outcome.artifact is not None, outcome.error
 
 
 @pytest.mark.slow
-def test_whole_steps_are_shared(cache: Path, tiny: Callable[..., Path], tmp_path: Path) -> None:
-    make(tiny(), "tflite:float32", out=tmp_path / "out")
+def test_whole_steps_are_shared(cache: Path, dense_folder: Path, tmp_path: Path) -> None:
+    make(dense_folder, "tflite:float32", out=tmp_path / "out")
     stages: list[str] = []
-    (outcome,) = make(tiny(), "tflite:int8", out=tmp_path / "out", on_stage=lambda title, _: stages.append(title))
+    (outcome,) = make(dense_folder, "tflite:int8", out=tmp_path / "out", on_stage=lambda title, _: stages.append(title))
     assert outcome.artifact is not None, outcome.error
     assert set(stages) == {"tflite:int8"}, "neither the source nor the lowering ran again"
 
