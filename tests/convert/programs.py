@@ -197,6 +197,30 @@ def of_any_length(folder: Path) -> Network:
     return export(Tagger(), [ids, np.ones_like(ids)], folder, inputs)
 
 
+def of_any_length_without_attention(folder: Path) -> Network:
+    """As `of_any_length`, of few operators, for converters that take long over each."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(4)
+    width = 16
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Embedding(VOCABULARY, width)
+            self.tags, self.text = nn.Linear(width, 5), nn.Linear(width, 3)
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = self.tokens(ids) * mask.to(torch.float32)[..., None]
+            return self.tags(x), self.text(torch.relu(x).mean(1))
+
+    ids = np.random.default_rng(4).integers(1, VOCABULARY, (12, 1, TOKENS))
+    length = Dim("length", 3, LONGEST, nominal=TOKENS)
+    inputs = tuple(TensorSpec(f"in{i}", (1, length), "int64") for i in range(2))
+    return export(Tagger(), [ids, np.ones_like(ids)], folder, inputs)
+
+
 def weightless(folder: Path) -> Network:
     """A network that nothing can be quantized in."""
     import torch

@@ -351,11 +351,9 @@ class TestFormat:
                 assert word not in content
 
     def test_two_conversions_give_equal_bytes(self, digits: list[Outcome], cache: Path, tmp_path: Path) -> None:
-        again = make(REPOSITORY / "models/digits_cnn", "onnx:int8", "onnx:float16", out=tmp_path / "out")
-        ids = {o.recipe.precision: o.artifact.id for o in digits if o.artifact}
-        assert {o.recipe.precision: o.artifact.id for o in again if o.artifact} == {
-            k: ids[k] for k in ("int8", "float16")
-        }
+        (again,) = make(REPOSITORY / "models/digits_cnn", "onnx:int8", out=tmp_path / "out")
+        assert again.artifact is not None, again.error
+        assert again.artifact.id == {o.recipe.precision: o.artifact.id for o in digits if o.artifact}["int8"]
 
     @pytest.mark.parametrize(("precision", "least"), [("int8", 20), ("dynamic-int8", 30), ("weight-int8", 30)])
     def test_keeping_layers_makes_it_better(self, precision: str, least: float, tmp_path: Path) -> None:
