@@ -34,12 +34,13 @@ def node_modules() -> Path:
         with tempfile.TemporaryDirectory(dir=final.parent) as temporary:
             made = Path(temporary) / "node_modules"
             for (package, version), sha512 in PACKAGES.items():
-                _unpack(_fetch(f"{package}@{version}", sha512, Path(temporary)), made / package)
+                unpack(fetch(f"{package}@{version}", sha512, Path(temporary)), made / package)
             made.rename(final)
     return final
 
 
-def _fetch(package: str, sha512: str, folder: Path) -> Path:
+def fetch(package: str, sha512: str, folder: Path) -> Path:
+    """The archive of `NAME@VERSION`, believed by its sha512 in base64."""
     command = ["npm", "pack", package, "--json", "--pack-destination", str(folder)]
     packed = subprocess.run(command, capture_output=True, check=True, timeout=300, text=True)
     archive = folder / json.loads(packed.stdout)[0]["filename"].replace("@", "").replace("/", "-")
@@ -48,7 +49,8 @@ def _fetch(package: str, sha512: str, folder: Path) -> Path:
     return archive
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path) -> None:
+    """Its files, as a new folder."""
     with tarfile.open(archive) as opened:
         opened.extractall(folder.parent / ".unpacked", filter="data")
     shutil.move(folder.parent / ".unpacked" / "package", folder)

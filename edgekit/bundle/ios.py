@@ -15,6 +15,8 @@ from edgekit.bundle.names import comment, distinct, literal, lower_camel, upper_
 from edgekit.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgekit.bundle.kind import Content, Request, Variant
     from edgekit.specs import TensorSpec
 
@@ -147,7 +149,7 @@ public final class {wrapper} {{
 {fields}
     }}
 
-    private let loaded: Loaded
+{_labels(request, outputs)}    private let loaded: Loaded
 
     /// Which variant was loaded.
     public var variant: String {{ loaded.variant.name }}
@@ -181,6 +183,19 @@ public final class {wrapper} {{
     ]
 }}
 """
+
+
+def _labels(request: Request, outputs: Sequence[str]) -> str:
+    """A list of labels for each output that has them."""
+    manifest, parts = request.preferred.manifest, []
+    for name, tensor in zip(outputs, manifest.outputs, strict=True):
+        if tensor.name in manifest.labels:
+            listed = "".join(f"        {_string(label)},\n" for label in manifest.labels[tensor.name])
+            parts.append(
+                f"    /// What the entries of the last axis of {name} stand for.\n"
+                f"    public static let {name.removesuffix('_')}Labels: [String] = [\n{listed}    ]\n\n"
+            )
+    return "".join(parts)
 
 
 def _variant(variant: Variant) -> str:

@@ -20,6 +20,9 @@ from edgekit.bundle.names import comment, distinct, snake
 from edgekit.telemetry.packaging import zipapp_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.artifact import Manifest
     from edgekit.bundle.kind import Content, Request
     from edgekit.specs import TensorSpec
 
@@ -88,16 +91,19 @@ def _wrapper(request: Request) -> str:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
 from ._model import Loaded, RuntimeVersionError, WrongAnswerError
 
-__all__ = ["Model", "Outputs", "RuntimeVersionError", "WrongAnswerError"]
+__all__ = ["LABELS", "Model", "Outputs", "RuntimeVersionError", "WrongAnswerError"]
 
 VARIANTS = {variants}
 """What is tried, in this order; the last is the fallback."""
+
+LABELS: Dict[str, Tuple[str, ...]] = {_labels(manifest, outputs)}
+"""What the entries of an output's last axis stand for, by the output's name in `Outputs`."""
 
 
 class Outputs(NamedTuple):
@@ -122,6 +128,16 @@ class Model(Loaded):
         """
         return Outputs(*self.run([{", ".join(inputs)}]))
 '''
+
+
+def _labels(manifest: Manifest, outputs: Sequence[str]) -> str:
+    """A dict of the labels, by the wrapper's name of the output."""
+    rows = [
+        f"    {name!r}: ({' '.join(f'{label!a},' for label in manifest.labels[tensor.name])}),\n"
+        for name, tensor in zip(outputs, manifest.outputs, strict=True)
+        if tensor.name in manifest.labels
+    ]
+    return "{\n" + "".join(rows) + "}" if rows else "{}"
 
 
 def _described(name: str, tensor: TensorSpec) -> str:

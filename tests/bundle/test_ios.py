@@ -93,7 +93,9 @@ def test_four_bits_a_block_need_ios_18(package: Callable[..., Artifact], tmp_pat
 def test_hostile_names(package: Callable[..., Artifact], tmp_path: Path) -> None:
     tensors = tuple(TensorSpec(name, (1, 4)) for name in HOSTILE)
     names = tuple(HOSTILE)
-    write_bundle([package(inputs=tensors, outputs=tensors, bindings=Bindings(names, names))], "ios", tmp_path / "out")
+    told = {"class": ("one", '\\(evil) " \n😀')}
+    made = package(inputs=tensors, outputs=tensors, bindings=Bindings(names, names), labels=told)
+    write_bundle([made], "ios", tmp_path / "out")
     assert assert_parses(tmp_path / "out") == 6
     wrapper = next((tmp_path / "out").rglob("TinyModel.swift")).read_bytes()
     assert wrapper.isascii()
@@ -104,6 +106,8 @@ def test_hostile_names(package: Callable[..., Artifact], tmp_path: Path) -> None
     parameters = re.findall(r"(\w+): \[Float\]", run)
     assert len(set(parameters)) == len(HOSTILE)
     assert parameters[0] == "class_"
+    listed = wrapper.decode().split("public static let classLabels: [String] = [\n")[1].split("    ]\n")[0]
+    assert tuple(unescaped(line.strip()[1:-2]) for line in listed.splitlines()) == told["class"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

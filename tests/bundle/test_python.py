@@ -58,6 +58,8 @@ model = Model.open()
 images = np.load(model.folder + "/golden/input-0.npy")
 answers = [model(image) for image in images]
 assert isinstance(answers[0], Outputs)
+from reader import LABELS
+assert LABELS == {"logits": tuple("0123456789")}
 print(json.dumps([model.variant, np.stack([a.logits for a in answers]).tolist(), str(answers[0].logits.dtype)]))
 """)  # fmt: skip
     assert done.returncode == 0, done.stderr

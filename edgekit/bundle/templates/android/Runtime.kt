@@ -86,7 +86,7 @@ internal class Loaded private constructor(
         }
         return FloatArray(tensor.elements) { element ->
             val channel = tensor.channelOf(element)
-            tensor.scale[channel] * (integer(buffer, tensor.dtype) - tensor.zeroPoint[channel]).toFloat()
+            tensor.scale[channel] * (integer(buffer, tensor.dtype) - tensor.zeroPoint[channel].toLong()).toFloat()
         }
     }
 

@@ -32,7 +32,9 @@ def main() -> None:
         reporter.close()
     print("variant %s" % model.variant)
     for name, value in outputs._asdict().items():
-        print("%s: %s, largest at %d" % (name, value.shape, value.argmax()))
+        largest, labels = int(value.argmax()), PACKAGE.LABELS.get(name)
+        label = " (%s)" % labels[largest % len(labels)] if labels else ""
+        print("%s: %s, largest at %d%s" % (name, value.shape, largest, label))
 
 
 if __name__ == "__main__":

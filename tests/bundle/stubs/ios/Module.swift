@@ -1,0 +1,6 @@
+// What the Swift Package Manager makes for a target with resources.
+import Foundation
+
+extension Foundation.Bundle {
+    static let module = Bundle.main
+}
