@@ -34,13 +34,16 @@ How they are kept and sent:
     upload       requests to the collector, and what its answers mean
     sender, background    the threads
     settings, reporter    what the program calls
+    records      named tuples without the import of typing
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from .records import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .reporter import Drift, Reporter
 else:
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from .directory import claim, load_identity, orphans
 from .errors import ReporterError
 from .outbox import Outbox
+from .records import TYPE_CHECKING
 from .upload import Uploader
 from .wire import decode
 
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Any, Sequence
 
 USAGE = "usage: edgekit-report flush STATE [--timeout SECONDS] | edgekit-report status STATE"
 TIMEOUT_S = 60.0

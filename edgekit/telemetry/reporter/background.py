@@ -10,14 +10,16 @@ import os
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from .directory import Claim, Identity, claim, load_identity, orphans, save_identity
 from .errors import InvalidReference, StateError
 from .outbox import Outbox
+from .records import TYPE_CHECKING
 from .reference import Reference
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .opening import OpenWindow
     from .sender import Sender
     from .settings import Settings

@@ -15,16 +15,16 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
 
 from .cells import edges_of
 from .counting import counter_of, numbers_of
 from .recorder import Observed, Recorder
+from .records import TYPE_CHECKING
 from .reference import CATEGORY, INPUT, LATENCY, NUMBER, OUTPUT, Feature, Reference, Tensor
 from .summaries import defaults, loaded_numpy, rows_of, summarise
 
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Any, Sequence
 
 SAMPLE = 4096
 MAX_COLUMNS = 64

@@ -22,12 +22,12 @@ import math
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
 
+from .records import TYPE_CHECKING
 from .window import FeatureCounts, merge_moments
 
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Any, Sequence
 
     from .reference import Feature
 

@@ -11,18 +11,17 @@ start: its journal is moved (one rename) and its windows keep their names, so th
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
-from typing import NamedTuple
 
 from .errors import StateError
 from .journal import sync_folder
+from .records import NamedTuple
 
 try:
     import fcntl
 except ImportError:  # a system without it has one process a directory
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment] # a module elsewhere
 
 SCHEMA = 1
 """Of device.json."""
@@ -127,6 +126,8 @@ def load_identity(state: str) -> Identity | None:
     Raises:
         StateError: it cannot be read or understood.
     """
+    import json
+
     path = os.path.join(state, "device.json")
     try:
         with open(path, "rb") as file:
@@ -146,6 +147,8 @@ def save_identity(state: str, identity: Identity) -> None:
     Raises:
         OSError: as the system says it.
     """
+    import json
+
     path = os.path.join(state, "device.json")
     fields = dict(identity._asdict(), key=identity.key.hex(), schema=SCHEMA)
     temporary = "%s.tmp-%d" % (path, os.getpid())

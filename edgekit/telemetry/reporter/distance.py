@@ -19,8 +19,8 @@ there is no verdict.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
 
+from .records import TYPE_CHECKING, NamedTuple
 from .reference import CATEGORY
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import os
 import struct
 import time
 import zlib
-from typing import NamedTuple
 
 from .errors import WireError
+from .records import NamedTuple
 
 MAGIC = b"EE"
 VERSION = 1

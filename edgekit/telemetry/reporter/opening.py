@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
 
 from .recorder import Observed, Recorder
+from .records import TYPE_CHECKING
 from .window import Window
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .bootstrap import Bootstrap
     from .reference import Reference
     from .settings import Settings

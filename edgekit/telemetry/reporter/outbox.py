@@ -20,9 +20,9 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from .journal import Journal, records_in
+from .records import TYPE_CHECKING
 from .wire import decode, encode
 
 if TYPE_CHECKING:

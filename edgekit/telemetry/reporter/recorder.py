@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from .counting import counter_of
+from .records import TYPE_CHECKING, NamedTuple
 from .reference import INFERENCE, INPUT, LATENCY, OUTPUT
 from .sources import Prepared, Role
 from .window import FeatureCounts
 
 if TYPE_CHECKING:
-    from typing import Mapping, Sequence
+    from typing import Any, Mapping, Sequence
 
     from .reference import Reference
     from .window import Window

@@ -12,17 +12,15 @@ from them shares it, and so their windows can be compared.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cells import LATENCY_EDGES_NS
 from .errors import InvalidReference
+from .records import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Mapping, Sequence
+    from typing import Any, Mapping, Sequence
 
 SCHEMA = 1
 MAX_FEATURES = 4096
@@ -182,6 +180,8 @@ class Reference(NamedTuple):
         Raises:
             InvalidReference: as `load`.
         """
+        import json  # with hashlib it is a fifth of what importing this package would take
+
         try:
             fields = json.loads(document.decode("utf-8"))
             if not isinstance(fields, dict):
@@ -201,10 +201,14 @@ class Reference(NamedTuple):
 
 
 def _canonical(value: Any) -> bytes:
+    import json
+
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
 def _digest(content: Mapping[str, Any]) -> str:
+    import hashlib
+
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 

@@ -19,17 +19,17 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .background import Background
 from .clock import Clock
 from .distance import DRIFT, N_MIN, THETA, FeatureDrift, judge
 from .opening import OpenWindow
 from .outbox import QUEUE_BYTES
+from .records import TYPE_CHECKING, NamedTuple
 from .settings import settings_of
 
 if TYPE_CHECKING:
-    from typing import Mapping
+    from typing import Any, Mapping
 
     from typing_extensions import Self
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from .directory import Identity, save_identity
 from .errors import ReporterError
+from .records import TYPE_CHECKING
 from .upload import Uploader, enrol
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from .directory import default_state
 from .errors import InvalidReference, ReporterError
+from .records import TYPE_CHECKING, NamedTuple
 from .reference import Reference
 from .wire import MAX_LABELS, MAX_TEXT_BYTES
 
@@ -58,6 +57,8 @@ def reference_of(source: Reference | str | os.PathLike[str] | None) -> tuple[Ref
         artifact = ""
         manifest = os.path.join(path, MANIFEST)
         if os.path.exists(manifest):
+            import hashlib
+
             with open(manifest, "rb") as file:
                 artifact = hashlib.sha256(file.read()).hexdigest()
         found = os.path.join(path, REFERENCE)

@@ -14,14 +14,13 @@ in none: rows are prepared and checked for all tensors before the first one is c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from .counting import CategoryCounter, counter_of, numbers_of
+from .records import TYPE_CHECKING, NamedTuple
 from .reference import NUMBER
 from .summaries import loaded_numpy, summarise
 
 if TYPE_CHECKING:
-    from typing import Mapping, Sequence
+    from typing import Any, Mapping, Sequence
 
     from .reference import Feature, Reference, Tensor
     from .window import FeatureCounts

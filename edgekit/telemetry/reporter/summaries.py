@@ -30,16 +30,15 @@ to some 1e-15, and so fall into the same cell even where a value repeats so ofte
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from array import array
-from typing import TYPE_CHECKING, Any
 
+from .records import TYPE_CHECKING
 from .reference import CATEGORY, NUMBER
 
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Any, Sequence
 
     from .reference import Tensor
 
@@ -186,6 +185,8 @@ def signs(projection: int, size: int) -> list[int]:
     """The ±1 of a projection: bit j, lowest first, of SHA-256("edgekit-projection:I:BLOCK"), 256 a block; 1 is +1."""
     key = (projection, size)
     if key not in _SIGNS:
+        import hashlib
+
         bits: list[int] = []
         for block in range((size + 255) // 256):
             digest = hashlib.sha256(b"edgekit-projection:%d:%d" % (projection, block)).digest()

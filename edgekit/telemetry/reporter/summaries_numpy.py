@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any
 
+from .records import TYPE_CHECKING
 from .summaries import NAN, STEPS, bits, distribution, signs
 
 if TYPE_CHECKING:
-    from typing import Iterable
+    from typing import Any, Iterable
 
     from .reference import Tensor
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from itertools import chain
 from operator import mul, ne, sub
-from typing import TYPE_CHECKING, Any
 
+from .records import TYPE_CHECKING
 from .summaries import NAN, STEPS, bits, distribution, rows_of, scalars, signs
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .reference import Tensor
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .directory import Identity
 from .envelope import MAX_ENVELOPE_BYTES, REFERENCE, WINDOWS, seal
 from .errors import ReporterError, WireError
+from .records import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .outbox import Outbox
 
 BATCH_BYTES = 48 * 1024

@@ -11,8 +11,8 @@ largest and the moments travel beside the counts, of categories nothing but the 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+from .records import NamedTuple
 from .reference import LATENCY
 
 INFINITE = math.inf

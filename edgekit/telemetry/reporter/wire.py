@@ -16,9 +16,9 @@ import struct
 import zlib
 from array import array
 from sys import byteorder
-from typing import TYPE_CHECKING
 
 from .errors import WireError
+from .records import TYPE_CHECKING
 from .reference import LATENCY, MAX_CELLS, MAX_FEATURES
 from .window import FeatureCounts, Window
 
