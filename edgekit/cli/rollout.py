@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from edgekit.cli import output
 from edgekit.cli.options import Duration, Share, targets_option
 from edgekit.cli.output import json_option
+from edgekit.cli.rollout_table import print_rollout, print_rollout_json, table
 from edgekit.errors import EXIT_FAILED_CHECK, EXIT_INCONCLUSIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgekit.artifact import Artifact
-    from edgekit.deploy.rollout import Journal, State
+    from edgekit.deploy.rollout import Journal
     from edgekit.workflows.rollout_gates import Gate
 
 _folder = click.option(
@@ -154,18 +154,18 @@ def status_command(rollout_id: str, rollouts: Path, *, watch: bool, as_json: boo
 
     journal = Journal.open(rollouts / rollout_id)
     if as_json:
-        _print_json("rollout status", journal, journal.state)
+        print_rollout_json("rollout status", journal, journal.state)
         return
     if not watch:
-        _print(journal, journal.state)
+        print_rollout(journal, journal.state)
         return
     from rich.live import Live
 
-    with Live(_table(journal, journal.state), console=output.console(), refresh_per_second=2) as live:
+    with Live(table(journal, journal.state), console=output.console(), refresh_per_second=2) as live:
         while journal.state.phase in ("running", "rolling-back"):
             time.sleep(0.5)
             journal = Journal.open(rollouts / rollout_id)
-            live.update(_table(journal, journal.state))
+            live.update(table(journal, journal.state))
 
 
 @command.command("list")
@@ -236,69 +236,17 @@ def _carry_out(
         else:
             from rich.live import Live
 
-            with Live(_table(journal, journal.state), console=output.log(), refresh_per_second=4) as live:
+            with Live(table(journal, journal.state), console=output.log(), refresh_per_second=4) as live:
                 state = carry_out(
-                    journal, fleet, every, stop=stop, on_change=lambda now: live.update(_table(journal, now))
+                    journal, fleet, every, stop=stop, on_change=lambda now: live.update(table(journal, now))
                 )
     finally:
         signal.signal(signal.SIGINT, before)
     if as_json:
-        _print_json("rollout", journal, state)
+        print_rollout_json("rollout", journal, state)
     else:
-        _print(journal, state)
+        print_rollout(journal, state)
     if state.phase in ("rolled-back", "rolling-back") and artifact is not None:
         ctx.exit(EXIT_FAILED_CHECK)
     if state.phase == "paused" or state.names("absent"):
         ctx.exit(EXIT_INCONCLUSIVE)
-
-
-_COLUMNS = (
-    ("waiting", ("waiting",)),
-    ("deploying", ("deploying",)),
-    ("done", ("done",)),
-    ("failed", ("failed",)),
-    ("absent", ("absent",)),
-    ("back", ("rolling-back", "rolled-back", "kept")),
-)
-
-
-def _rows(journal: Journal, state: State) -> list[list[str]]:
-    return [
-        [stage.name, str(len(stage.devices)), *(str(state.count(stage, *its) or "–") for _, its in _COLUMNS)]
-        for stage in journal.plan.stages
-    ]
-
-
-def _table(journal: Journal, state: State) -> Any:
-    from rich.table import Table
-
-    table = Table(title=_title(journal, state), title_justify="left", box=None, pad_edge=False)
-    for name in ("stage", "devices", *(name for name, _ in _COLUMNS)):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for row in _rows(journal, state):
-        table.add_row(*row)
-    return table
-
-
-def _title(journal: Journal, state: State) -> str:
-    return f"{journal.plan.id}: {journal.plan.title}, {state.phase}{': ' + state.why if state.why else ''}"
-
-
-def _print(journal: Journal, state: State) -> None:
-    columns = ["stage", "devices", *(name for name, _ in _COLUMNS)]
-    title = f"{journal.plan.id}: {journal.plan.title}, {state.phase}"
-    output.print_table(title, columns, _rows(journal, state), right="|".join(columns[1:]))
-    if state.why:
-        output.console().print(Text(f"{state.phase}: {state.why}."))
-    for name in [*state.names("failed"), *state.names("absent")][:10]:
-        output.console().print(Text(f"{name} {state.devices[name]}: {state.reasons.get(name, '')}", "yellow"))
-    hints = {
-        "paused": "Go on with `edgekit rollout resume`, or take it back with `edgekit rollout rollback`.",
-        "running": "If nobody carries it out now, go on with `edgekit rollout resume`.",
-    }
-    if state.phase in hints:
-        output.console().print(hints[state.phase])
-
-
-def _print_json(command_name: str, journal: Journal, state: State) -> None:
-    output.print_json(command_name, plan=journal.plan, state=state)
