@@ -112,7 +112,7 @@ def _of_table(path: Path, data: Path, given: dict[str, object]) -> DriftVerdict:
             )
         table = observed(reference, read_arrays(data), str(data))
     else:
-        expected = {feature.name: feature.kind for feature in reference.features}
+        expected = {f.name: f.kind for f in reference.features if f.joint is None}
         table = read_table(data, options_of(given), expected=expected)
     for remark in table.remarks:
         output.log().print(f"[dim]{remark}[/]")
@@ -164,8 +164,7 @@ def _print(verdict: DriftVerdict, *, everything: bool) -> None:
             Text(v.outcome, _STYLES[v.outcome]),
             f"{v.distance:.3f}",
             f"{v.threshold:.3f}",
-            *(f"{x:.3f}" for x in (v.d1, v.psi, v.js)),
-            "–" if v.wasserstein is None else f"{v.wasserstein:.3f}",
+            *("–" if x is None else f"{x:.3f}" for x in (v.d1, v.psi, v.js, v.wasserstein)),
             *(["–" if v.kl is None else f"{v.kl:.3f}"] if any(f.kl is not None for f in shown) else []),
             str(v.n),
             v.shape or "–",

@@ -15,9 +15,10 @@ from edgekit.cli.table_options import options_of, table_options
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the reference goes, a .json file.")
 @click.option("--model", help="The model's name; the file's without it.")
+@click.option("--joint", is_flag=True, help="Also watch how the numbers go together; devices pay for it in time.")
 @table_options
 @json_option
-def command(data: Path, out: Path, model: str | None, *, as_json: bool, **given: object) -> None:
+def command(data: Path, out: Path, model: str | None, *, joint: bool, as_json: bool, **given: object) -> None:
     """Make a drift reference from recorded DATA: a CSV, Parquet or NPZ file whose rows are what is normal.
 
     The more the better, in the order of recording: noise floors are calibrated on blocks of the rows. A thousand rows
@@ -30,15 +31,22 @@ def command(data: Path, out: Path, model: str | None, *, as_json: bool, **given:
     from edgekit.errors import DataError
     from edgekit.files import write_file
     from edgekit.telemetry.references.columns import features_of
+    from edgekit.telemetry.references.joint import joint_of
     from edgekit.telemetry.references.tables import read_table
     from edgekit.telemetry.reporter.errors import InvalidReference
     from edgekit.telemetry.reporter.reference import Reference, Tensor
 
     table = read_table(data, options_of(given))
+    features = features_of(table.columns)
+    if joint:
+        together = joint_of(features, {column.name: column.values for column in table.columns})
+        if together is None:
+            raise DataError(f"{data} has no two numbers to watch together.", remedy="Leave out --joint.")
+        features = (*features, together)
     try:
         reference = Reference.of(
             model or data.stem,
-            features_of(table.columns),
+            features,
             tensors=[Tensor(column.name, column.role, column.kind) for column in table.columns],
             data=f"{data.name}, {table.rows} rows",
         )

@@ -46,3 +46,25 @@ def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
         arguments = ["telemetry", "reference", str(data), "--out", str(tmp_path / "r.json"), *wrong]
         result = CliRunner().invoke(cli, arguments)
         assert result.exit_code == 2, wrong
+
+
+def test_a_joint_tells_a_change_between_columns_that_no_column_has(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 4000))
+    written = {"then": (a, b), "now": (a, 0.8 * a + 0.6 * b)}
+    for name, columns in written.items():
+        rows = zip(*columns, rng.choice(["on", "off"], 4000), strict=True)
+        (tmp_path / f"{name}.csv").write_text("a,b,state\n" + "\n".join(f"{x},{y},{z}" for x, y, z in rows) + "\n")
+    out = str(tmp_path / "reference.json")
+    arguments = ["telemetry", "reference", str(tmp_path / "then.csv"), "--joint", "--out", out]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(cli, ["telemetry", "check", out, str(tmp_path / "now.csv"), "--json"])
+    assert result.exit_code == 3, result.output
+    assert [f["feature"] for f in json.loads(result.stdout)["features"] if f["outcome"] == "drift"] == ["joint"]
+    result = CliRunner().invoke(cli, ["telemetry", "check", out, str(tmp_path / "now.csv")])
+    assert "together" in result.output
+    (tmp_path / "one.csv").write_text("a,state\n1,on\n2,off\n4,on\n")
+    result = CliRunner().invoke(cli, ["telemetry", "reference", str(tmp_path / "one.csv"), "--joint", "--out", out])
+    assert result.exit_code == 1
+    assert "no two numbers" in str(result.exception)

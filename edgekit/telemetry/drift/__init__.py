@@ -4,6 +4,7 @@
     distances   KS, D1, PSI, JS, Wasserstein, KL from counts
     rules       what no distance is needed for: missing, infinite, impossible, stuck, sentinel, unseen
     judge       rules and distances of one window, feature by feature
+    joint       whether features moved together, though none of them moved alone
     shapes      sudden, gradual, periodic, temporary: the kind of drift, from distances over time
     baseline    a reference made of earlier windows: the same hours of other days, or latencies of before
     check       a span of a store's counts, its cohorts and its history, to one verdict

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgekit.errors import DataError
 from edgekit.telemetry.drift.baseline import baseline
+from edgekit.telemetry.drift.joint import joints, judge_joint, plain
 from edgekit.telemetry.drift.judge import judge
 from edgekit.telemetry.drift.layout import Layout
 from edgekit.telemetry.drift.model_rules import model_rules, waiting_windows
@@ -113,7 +114,7 @@ class _Check:
         self._since = self._until - max(span, question.span_s // span * span)
         self._before = self._since - question.history_s
         names = {feature.name for feature in reference.features}
-        self._features: tuple[Feature, ...] = reference.features
+        self._features: tuple[Feature, ...] = plain(reference.features)
         if LATENCY not in names:
             self._features = (*self._features, LATENCY_FEATURE._replace(name=LATENCY))
         self._history: list[Totals] = []
@@ -209,12 +210,20 @@ class _Check:
             if v.feature == LATENCY and v.outcome == "drift" and not v.broken and v.distance <= LATENCY_THETA
             else v
             for v in judged
+        ] + self._judge_joints(totals, judged)
+
+    def _judge_joints(self, totals: Totals, judged: list[FeatureVerdict]) -> list[FeatureVerdict]:
+        """How features go together has the reference to be compared with, and no history by phases."""
+        q = self._q
+        return [
+            judge_joint(feature, counts_in(totals, feature), judged, theta=q.theta, n_min=q.n_min)
+            for feature in joints(self._reference.features if q.phase is None else ())
         ]
 
     def _with_course(self, verdict: FeatureVerdict, whole: Totals) -> FeatureVerdict:
         """The verdict with the kind of its drift and its beginning, from steps of history and span."""
-        feature = next(f for f in self._features if f.name == verdict.feature)
-        if not feature.n:
+        feature = next((f for f in self._features if f.name == verdict.feature), None)
+        if feature is None or not feature.n:  # a joint has no place in a distribution to follow
             return verdict
         steps = self._store.series(
             self._reference.model, self._reference.id, self._before, self._until, step_s=self._step(),

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from edgekit.telemetry.drift.joint import joints, judge_joint, plain
 from edgekit.telemetry.drift.judge import judge
 from edgekit.telemetry.drift.layout import Layout
 from edgekit.telemetry.drift.shapes import course_of
 from edgekit.telemetry.drift.summing import by_severity, outcome_of, outputs_moved, place_of
 from edgekit.telemetry.drift.verdict import Broken, DriftVerdict, FeatureVerdict
 from edgekit.telemetry.references.columns import counts_of
+from edgekit.telemetry.references.joint import joint_counts_of
 from edgekit.telemetry.reporter.distance import N_MIN, THETA
 from edgekit.telemetry.reporter.reference import INPUT
 
@@ -53,7 +55,7 @@ def check_data(
     last = max(first, last)
     columns = {column.name: column for column in table.columns}
     features = [feature for feature in reference.features if feature.name in columns]
-    absent = [f.name for f in reference.features if f.name not in columns and f.role == INPUT]
+    absent = [f.name for f in plain(reference.features) if f.name not in columns and f.role == INPUT]
     broken = []
     if absent:
         told = f"the data have no {', '.join(absent)}"
@@ -69,6 +71,11 @@ def check_data(
             else verdict
             for f, verdict in enumerate(judged)
         ]
+    values = {name: column.values[first:last] for name, column in columns.items()}
+    for joint in joints(reference.features):
+        if joint.joint is not None and set(joint.joint.members) <= set(values):
+            counts = joint_counts_of(joint, features, values)
+            judged.append(judge_joint(joint, counts, judged, theta=theta, n_min=n_min))
     ordered = by_severity(judged)
     outcome, because = outcome_of(ordered, broken, last - first, n_min, unit="rows")
     worst = next((v for v in ordered if v.outcome == "drift"), None)

@@ -63,9 +63,10 @@ def facts(verdict: DriftVerdict) -> list[str]:
 
 
 def _row(feature: FeatureVerdict) -> str:
+    psi = "–" if feature.psi is None else f"{feature.psi:.3f}"
     return (
         f"| {_escaped(feature.feature)} | {feature.role} | {feature.distance:.3f} | {feature.threshold:.3f} "
-        f"| {feature.psi:.3f} | {feature.shape or '–'} | {feature.began or '–'} | {_escaped(feature.told)} |"
+        f"| {psi} | {feature.shape or '–'} | {feature.began or '–'} | {_escaped(feature.told)} |"
     )
 
 

@@ -38,9 +38,11 @@ class FeatureVerdict(msgspec.Struct, frozen=True, gc=False):
         outcome: "drift" if its distance is above the threshold or a rule is broken; "too few" for fewer than `n_min`
             values on either side, "not judged" where the reference has no counts.
         n, missing: values of the window.
-        distance, threshold: what decides: KS for a number, the largest change of a share for a category.
+        distance, threshold: what decides: KS for a number, the largest change of a share for a category, for a
+            joint that of the mean vectors (`edgekit.telemetry.reporter.joint`).
         distance_most: KS of the raw values is between `distance` and this, whatever they are (see `distances`).
-        d1, psi, js, wasserstein, kl: reported; null for what does not apply or was not asked for.
+        d1, psi, js, wasserstein, kl: reported; null for what does not apply (all of them for a joint) or was not
+            asked for.
         mean, sd, reference_mean, reference_sd: null for a category.
         broken: the rules that it broke.
         shape, began: kind of drift and when it began (a time, or a row of a table); null where it is not known.
@@ -56,9 +58,9 @@ class FeatureVerdict(msgspec.Struct, frozen=True, gc=False):
     distance: float
     distance_most: float
     threshold: float
-    d1: float
-    psi: float
-    js: float
+    d1: float | None
+    psi: float | None
+    js: float | None
     wasserstein: float | None
     kl: float | None
     mean: float | None
@@ -138,7 +140,7 @@ class DriftVerdict(msgspec.Struct, frozen=True):
         for feature in self.drifted:
             found += [Finding(*named, feature.feature, b.rule, b.told, _numbers(b)) for b in feature.broken]
             if feature.distance > feature.threshold:
-                rule = "ks" if feature.kind == "number" else "share"
+                rule = {"number": "ks", "category": "share"}.get(feature.kind, feature.kind)
                 details = {
                     "distance": feature.distance,
                     "threshold": feature.threshold,

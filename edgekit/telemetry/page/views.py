@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.errors import DataError
 from edgekit.telemetry.drift.check import K_DEVICES, Question, check
 from edgekit.telemetry.drift.distances import distances
+from edgekit.telemetry.drift.joint import plain
 from edgekit.telemetry.drift.layout import Layout
 from edgekit.telemetry.page.charts import pair, timeline, trend
 from edgekit.telemetry.reporter.distance import THETA
@@ -101,10 +102,11 @@ def model_view(store: Store, model: str, reference: str, now: int, *, days: int,
     row, known = _find(store, model, reference)
     verdict = check(store, model, now, Question(cohort=cohort), reference=reference)
     step_s = _step(days)
-    layout = Layout(known.features)
+    plain_features = plain(known.features)
+    layout = Layout(plain_features)
     series = store.series(model, reference, *_span(now, days), step_s=step_s, cohort=cohort)
     ks, limits = _course(layout, series, cohort)
-    index = {feature.name: number for number, feature in enumerate(known.features)}
+    index = {feature.name: number for number, feature in enumerate(plain_features)}
     lines = []
     for one in verdict.features:
         at = index.get(one.feature)
@@ -124,7 +126,7 @@ def feature_view(
         DataError: there is no such model, reference or feature.
     """
     row, known = _find(store, model, reference)
-    feature = next((one for one in known.features if one.name == name), None)
+    feature = next((one for one in plain(known.features) if one.name == name), None)
     if feature is None:
         raise DataError(f"The reference {reference[:12]} has no feature {name!r}.", remedy="Choose one of the model's.")
     step_s = _step(days)

@@ -3,6 +3,7 @@
     tables        CSV, Parquet and NPZ as columns: which are numbers, categories, times, and which are left out
     columns       one column of values to one feature: cells, counts, moments, noise floors; and a column's counts
     calibration   the noise floors: how far quiet windows lie from their reference
+    joint         how the numbers of a row go together: frequencies, their sums, noise floors
     tensors       a model's inputs and outputs to features, by the very summaries that devices compute
     observing   samples of tensors as columns, to be judged against a reference of tensors
 

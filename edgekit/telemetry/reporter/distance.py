@@ -2,7 +2,7 @@
 
 For numbers the distance is Kolmogorov and Smirnov's over the cells: the largest difference of the cumulative shares.
 It can miss no more than the mass of the heaviest cell. For categories, whose order means nothing, it is the largest
-difference of a share (unseen included).
+difference of a share (unseen included). For a joint it is that of the mean vectors (`joint.distance_of_sums`).
 
 Drift is a distance above a threshold, and the threshold is the largest of three:
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 
+from .joint import distance_of_sums
 from .records import TYPE_CHECKING, NamedTuple
 from .reference import CATEGORY
 
@@ -59,6 +60,8 @@ def largest_share_change(reference: Sequence[int], window: Sequence[int]) -> flo
 
 def distance_of(feature: Feature, cells: Sequence[int]) -> float:
     """The distance that decides for this kind of feature."""
+    if feature.joint is not None:
+        return distance_of_sums(feature.joint, feature.cells, cells)
     return (largest_share_change if feature.kind == CATEGORY else ks_of_cells)(feature.cells, cells)
 
 
@@ -83,7 +86,9 @@ def calibrated_floor(feature: Feature, n: int) -> float:
 
 
 def threshold_of(feature: Feature, n: int, *, theta: float = THETA) -> float:
-    """The distance above which a window of n values has drifted."""
+    """The distance above which a window of n values has drifted. A joint's floors hold its sampling floor."""
+    if feature.joint is not None:
+        return max(theta, calibrated_floor(feature, n)) if feature.floors else math.inf
     return max(theta, calibrated_floor(feature, n), sampling_floor(n, feature.n))
 
 
@@ -100,7 +105,7 @@ class FeatureDrift(NamedTuple):
 
 def judge(feature: Feature, cells: Sequence[int], *, theta: float = THETA, n_min: int = N_MIN) -> FeatureDrift:
     """The rule: a distance above the threshold is drift. A feature without counts in its reference has no verdict."""
-    n = sum(cells)
+    n = sum(cells) if feature.joint is None else cells[0]
     distance = distance_of(feature, cells)
     threshold = threshold_of(feature, n, theta=theta)
     verdict = TOO_FEW if n < n_min or feature.n < n_min else DRIFT if distance > threshold else QUIET

@@ -17,17 +17,19 @@ import os
 
 from .cells import LATENCY_EDGES_NS
 from .errors import InvalidReference
+from .joint import Joint, fault_of
 from .records import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Any, Mapping, Sequence
 
-SCHEMA = 1
+SCHEMA, SCHEMA_WITH_JOINTS = 1, 2
+"""2 if any feature is a joint, which readers of 1 do not know. Without one, documents and ids stay those of 1."""
 MAX_FEATURES = 4096
 MAX_CELLS = 1024
 MAX_NAME_BYTES = 128
 
-NUMBER, CATEGORY = "number", "category"
+NUMBER, CATEGORY, JOINT = "number", "category", "joint"
 INPUT, OUTPUT, INFERENCE = "input", "output", "inference"
 
 
@@ -57,19 +59,22 @@ class Feature(NamedTuple):
 
     Attributes:
         name: unique in its reference, as people read it: `image.mean`, `car_value`, `output.class`.
-        kind: "number" or "category".
+        kind: "number" or "category"; or "joint" for how numbers of one row go together (`joint`).
         role: "input", "output", or "inference" for what belongs to the call itself, such as its latency.
-        tensor: the `Tensor` that it comes from; empty for an inference's own.
+        tensor: the `Tensor` that it comes from; empty for an inference's own, and for a joint of tensors that are
+            numbers.
         summary: what makes it out of the tensor (`summaries`): `mean`, `column:3`, `value`, `class`, `latency_ns`.
         edges: a number's inner edges, strictly increasing, finite; cell i is `[edges[i-1], edges[i])`.
         categories: a category's values (strings or integers); the last cell, after theirs, is *unseen*.
-        cells: the reference's counts, `len(edges) + 1` or `len(categories) + 1`; their sum is n.
+        cells: the reference's counts, `len(edges) + 1` or `len(categories) + 1`; their sum is n. A joint's vector, of
+            which the first number is n.
         missing: how many values of the reference were missing or NaN, beside the n.
         valid_min, valid_max: the range that is possible; values outside are counted as out of range. None: any.
         floors: (n, distance) by increasing n: how far windows of n values of the reference itself are from the rest
             of it. Filled by the calibration; empty before.
         mean, m2, min, max: of the reference's finite values; m2 is the sum of squared differences from the mean. Null
             for a category and where there were none.
+        joint: what a joint is made of; None for the others.
     """
 
     name: str
@@ -88,15 +93,18 @@ class Feature(NamedTuple):
     m2: float | None = None
     min: float | None = None
     max: float | None = None
+    joint: Joint | None = None
 
     @property
     def n(self) -> int:
-        """Values of the reference, without the missing ones."""
-        return sum(self.cells)
+        """Values of the reference, without the missing ones; rows of a joint."""
+        return sum(self.cells) if self.joint is None else self.cells[0]
 
     @property
     def size(self) -> int:
         """Number of cells."""
+        if self.joint is not None:
+            return self.joint.size
         return len(self.edges if self.kind == NUMBER else self.categories) + 1
 
 
@@ -186,8 +194,8 @@ class Reference(NamedTuple):
             fields = json.loads(document.decode("utf-8"))
             if not isinstance(fields, dict):
                 raise InvalidReference("it is not a JSON object")
-            if fields.get("schema") != SCHEMA:
-                raise InvalidReference("its schema is %r, and this version reads %d" % (fields.get("schema"), SCHEMA))
+            if fields.get("schema") not in (SCHEMA, SCHEMA_WITH_JOINTS):
+                raise InvalidReference("its schema is %r, and this version reads 1 and 2" % (fields.get("schema"),))
             stated = fields.pop("id", None)
             if stated != _digest(fields):
                 raise InvalidReference("its id is not the hash of its content: it was changed or damaged")
@@ -213,21 +221,35 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _content(reference: Reference) -> dict[str, Any]:
+    joints = any(feature.joint is not None for feature in reference.features)
     return {
-        "schema": SCHEMA,
+        "schema": SCHEMA_WITH_JOINTS if joints else SCHEMA,
         "model": reference.model,
         "data": reference.data,
         "bootstrapped": reference.bootstrapped,
         "tensors": [tensor._asdict() for tensor in reference.tensors],
-        "features": [feature._asdict() for feature in reference.features],
+        "features": [_written(feature) for feature in reference.features],
     }
+
+
+def _written(feature: Feature) -> dict[str, Any]:
+    fields = feature._asdict()
+    joint = fields.pop("joint")
+    return fields if joint is None else dict(fields, joint=joint._asdict())
+
+
+def _read_joint(entry: Any) -> Joint:
+    joint: Joint = _record(Joint, entry)
+    rows = [tuple([tuple(row) for row in each]) for each in (joint.scores, joint.frequencies)]
+    return Joint(tuple(joint.members), rows[0], rows[1], joint.scale)
 
 
 def _read(fields: dict[str, Any], digest: str) -> Reference:
     tensors = tuple(_record(Tensor, entry) for entry in fields.pop("tensors"))
     features = []
     for entry in fields.pop("features"):
-        feature: Feature = _record(Feature, entry)
+        joint = _read_joint(entry.pop("joint")) if isinstance(entry, dict) and entry.get("kind") == JOINT else None
+        feature: Feature = _record(Feature, entry)._replace(joint=joint)
         edges = tuple(map(float, feature.edges))
         floors = tuple((n, float(distance)) for n, distance in feature.floors)
         features.append(
@@ -242,9 +264,10 @@ def _read(fields: dict[str, Any], digest: str) -> Reference:
 
 
 def _record(kind: Any, entry: Any) -> Any:
-    if not isinstance(entry, dict) or set(entry) != set(kind._fields):
+    wanted = [field for field in kind._fields if field != "joint"]
+    if not isinstance(entry, dict) or set(entry) != set(wanted):
         found = sorted(entry) if isinstance(entry, dict) else entry
-        raise InvalidReference("a %s has exactly the fields %s, not %r" % (kind.__name__, kind._fields, found))
+        raise InvalidReference("a %s has exactly the fields %s, not %r" % (kind.__name__, wanted, found))
     return kind(**entry)
 
 
@@ -270,18 +293,35 @@ def _check(reference: Reference) -> None:
         names.add(feature.name)
         try:
             _check_feature(feature)
+            if feature.kind == JOINT:
+                _check_joint(feature, reference.features)
         except InvalidReference as error:
             raise InvalidReference("feature %r: %s" % (feature.name, error)) from None
-        if feature.role != INFERENCE and (feature.role, feature.tensor) not in tensors:
+        own = feature.role == INFERENCE or (feature.kind == JOINT and not feature.tensor)
+        if not own and (feature.role, feature.tensor) not in tensors:
             raise InvalidReference("feature %r comes from no %s tensor of it" % (feature.name, feature.role))
 
 
+def _check_joint(feature: Feature, features: Sequence[Feature]) -> None:
+    of_its_row = {
+        each.name: each.size
+        for each in features
+        if each.kind == NUMBER and each.role == feature.role and (not feature.tensor or each.tensor == feature.tensor)
+    }
+    fault = fault_of(feature.joint, of_its_row)
+    others = [each for each in features if each.kind == JOINT and each[2:4] == feature[2:4]]
+    if fault or len(others) > 1:
+        raise InvalidReference(fault or "a row has one joint")
+
+
 def _check_feature(feature: Feature) -> None:
-    if feature.kind not in (NUMBER, CATEGORY) or feature.role not in (INPUT, OUTPUT, INFERENCE):
+    if (feature.kind == JOINT) != (feature.joint is not None):
+        raise InvalidReference("a joint has what it is made of, and nothing else has")
+    if feature.kind not in (NUMBER, CATEGORY, JOINT) or feature.role not in (INPUT, OUTPUT, INFERENCE):
         raise InvalidReference("kind %r, role %r" % (feature.kind, feature.role))
     if not isinstance(feature.tensor, str) or not isinstance(feature.summary, str):
         raise InvalidReference("tensor and summary are texts")
-    if feature.categories if feature.kind == NUMBER else feature.edges:
+    if (feature.kind != CATEGORY and feature.categories) or (feature.kind != NUMBER and feature.edges):
         raise InvalidReference("a number has edges, a category has categories, and neither has both")
     if feature.size > MAX_CELLS or len(feature.cells) != feature.size:
         raise InvalidReference("%d cells; %d fit it, %d at most" % (len(feature.cells), feature.size, MAX_CELLS))

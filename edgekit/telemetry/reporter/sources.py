@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .counting import CategoryCounter, counter_of, numbers_of
 from .records import TYPE_CHECKING, NamedTuple
-from .reference import NUMBER
+from .reference import JOINT, NUMBER
 from .summaries import loaded_numpy, summarise
 
 if TYPE_CHECKING:
@@ -30,13 +30,21 @@ class Counters:
     """The counters of some features, fed with rows that have one value a feature, numbers and categories mixed."""
 
     def __init__(self, features: Sequence[tuple[int, Feature]], way: str | None) -> None:
+        joint = [each for each in features if each[1].kind == JOINT]
+        features = [each for each in features if each[1].kind != JOINT]
         self.size = len(features)
         self._indices = [index for index, _ in features]
         self._numbers = [i for i, (_, feature) in enumerate(features) if feature.kind == NUMBER]
         self._categories = [
             (i, CategoryCounter(feature)) for i, (_, feature) in enumerate(features) if feature.kind != NUMBER
         ]
-        self._counter = counter_of([features[i][1] for i in self._numbers], way=way) if self._numbers else None
+        numbers = [features[i][1] for i in self._numbers]
+        self._counter = counter_of(numbers, way=way) if self._numbers else None
+        if joint:
+            from .joint_counting import JointCounter
+
+            self._counter = JointCounter(self._counter, numbers, joint[0][1])
+        self._counted = [self._indices[i] for i in self._numbers] + [index for index, _ in joint]
         self.straight = None if self._categories else self._counter
         """The counter that takes rows and batches as they are, where all features are numbers."""
 
@@ -62,8 +70,8 @@ class Counters:
     def take(self, into: list[FeatureCounts]) -> None:
         """Puts the counts since the last time into their places."""
         if self._counter is not None:
-            for i, counts in zip(self._numbers, self._counter.take()):
-                into[self._indices[i]] = counts
+            for index, counts in zip(self._counted, self._counter.take()):
+                into[index] = counts
         for i, counter in self._categories:
             into[self._indices[i]] = counter.take()
 
@@ -75,9 +83,9 @@ class TensorSource:
         self.name = tensor.name
         self.counters = Counters(features, way)
         self._tensor = tensor
-        self._summaries = [feature.summary for _, feature in features]
+        self._summaries = [feature.summary for _, feature in features if feature.kind != JOINT]
         self._numpy = way != "stdlib"
-        in_order = self._summaries == ["column:%d" % i for i in range(len(features))]
+        in_order = self._summaries == ["column:%d" % i for i in range(len(self._summaries))]
         self.straight = self.counters.straight if tensor.kind == "row" and in_order else None
 
     def rows(self, value: Any) -> list[Sequence[Any]]:
@@ -158,6 +166,9 @@ class Role:
             else:
                 self.sources.append(TensorSource(tensor, own, way))
         if scalars:
+            scalars += [
+                (i, f) for i, f in enumerate(reference.features) if (f.role, f.tensor, f.kind) == (role, "", JOINT)
+            ]
             self.sources.append(ScalarsSource(names, scalars, way))
         self.straight = self.sources[0].straight if len(self.sources) == 1 else None
         """The counter that takes a call's value as it is, if that is all there is to do."""

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from edgekit.telemetry.reporter import envelope, wire
+from edgekit.telemetry.reporter.joint import Joint, Sums
 from edgekit.telemetry.reporter.reference import LATENCY
 from edgekit.telemetry.reporter.window import FeatureCounts, Window
 
@@ -53,9 +54,30 @@ def _counts(counts: FeatureCounts) -> dict[str, object]:
     return fields if counts.has_moments else dict(fields, min=None, max=None, mean=None, m2=None)
 
 
+JOINT = Joint(
+    ("a", "b", "c"),
+    ((-127, -40, 0, 40, 127), (-64, 64), (-127, 5, 127)),
+    ((75, -310, 12), (-1, 32_767, -32_767), (0, 0, 0), (512, 512, -512)),
+    0.5,
+)
+EDGES = ((-1.0, -0.25, 0.5, 2.0), (0.0,), (10.0, 20.0))
+ROWS = (
+    (0.0, 1.0, 15.0),
+    (-5.0, -1.0, 25.0),
+    (2.0, 0.0, 9.5),
+    (None, 1.0, 12.0),
+    (0.75, None, 20.0),
+    (1e300, -1e300, 10.0),
+)
+
+
 def main() -> None:
-    """Writes NAME.json, NAME.frame and NAME.envelope for each."""
-    FOLDER.mkdir(exist_ok=True)
+    """Writes NAME.json, NAME.frame and NAME.envelope for each; joint/sums.json: what rows add to a joint's vector."""
+    (FOLDER / "joint").mkdir(parents=True, exist_ok=True)
+    rows = [[math.nan if value is None else value for value in row] for row in ROWS]
+    each = [Sums(JOINT, EDGES)([row]) for row in rows]
+    joint = {"joint": JOINT._asdict(), "edges": EDGES, "rows": ROWS, "each": each, "sums": Sums(JOINT, EDGES)(rows)}
+    (FOLDER / "joint" / "sums.json").write_text(json.dumps(joint) + "\n")
     for name, window in VECTORS.items():
         fields = dict(
             window._asdict(), latency=_counts(window.latency), features=[_counts(counts) for counts in window.features]

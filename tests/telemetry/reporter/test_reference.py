@@ -76,7 +76,7 @@ def test_limits() -> None:
         (b"", "cannot be used"),
         (b"[]", "not a JSON object"),
         (b"[" * 100_000, "cannot be used"),
-        (b'{"schema": 2}', "schema is 2, and this version reads 1"),
+        (b'{"schema": 3}', "schema is 3, and this version reads 1 and 2"),
         (b'{"schema": 1, "id": "00"}', "changed or damaged"),
         (b"\xff\xfe", "cannot be used"),
     ],
