@@ -1,13 +1,13 @@
-"""`--for c`: compiled with warnings as errors, run with the real runtimes against the golden outputs, and broken."""
+"""`--for c`: compiled with warnings as errors, run with the real runtimes against the golden outputs, and broken.
+
+On aarch64 it is run in tests/devices/test_board.py.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import struct
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +21,10 @@ from edgekit.bundle import write_bundle
 from edgekit.bundle.c import prefix
 from edgekit.bundle.c.source import string
 from edgekit.convert import convert, find_model
-from edgekit.devices.native_runner import FLAGS, TRIPLES
 from edgekit.errors import BundleError
-from edgekit.files import cache_folder
 from edgekit.recipe import parse_recipe
 from edgekit.specs import Quantization, TensorSpec
+from tests.bundle.compiling import compiled
 from tests.bundle.test_android import HOSTILE
 
 if TYPE_CHECKING:
@@ -33,41 +32,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-WARNINGS = tuple(flag for flag in FLAGS if flag.startswith("-W"))
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
 ENVIRONMENT = {
     # LiteRT keeps what it made once; what we leak is found by counting (below).
     "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:exitcode=77",
     "UBSAN_OPTIONS": "exitcode=77:print_stacktrace=1",
 }
-
-
-def compiled(bundle: Path, program: str, *flags: str, compiler: tuple[str, ...] = ("gcc",)) -> Path:
-    """A program of a bundle: `golden_test`, `example`, or a test's own file. The bundle's objects are compiled once."""
-    own = {"golden_test": ["tests/golden_test.c", "tests/npy.c", "tests/dtype.c"], "example": ["example.c"]}
-    folders = [f"-I{bundle / name}" for name in ("include", "src", "tests")]
-    command = [*compiler, "-std=c11", "-D_POSIX_C_SOURCE=200809L", *WARNINGS, *folders, *flags]
-    sources = sorted((bundle / "src").glob("*.c"))
-    objects = bundle / f"objects-{hashlib.sha256(repr(command).encode()).hexdigest()[:8]}"
-    if not objects.is_dir():
-        objects.mkdir()
-        _compile([*command, "-c", *map(str, sources)], objects)
-    output = bundle / Path(program).stem
-    files = [str(bundle / file) for file in own.get(program, [program])]
-    _compile([*command, "-o", str(output), *files, *map(str, objects.glob("*.o")), "-ldl", "-lm"], bundle)
-    return output
-
-
-def _compile(command: list[str], folder: Path) -> None:
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **zig_caches()}
-    )
-    assert done.returncode == 0, done.stderr[:3000]
-
-
-def zig_caches() -> dict[str, str]:
-    folder = str(cache_folder() / "zig")
-    return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
 
 
 @dataclass(frozen=True)
@@ -403,15 +373,6 @@ def test_what_it_cannot_hold(
 def test_an_option_that_it_does_not_have(altered: Callable[..., Artifact], tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no option 'arrays'.*array: compiles the models in"):
         write_bundle([_proven(altered)], "c", tmp_path / "out", options={"arrays": ""})
-
-
-def test_for_a_board(int8: Artifact, tmp_path: Path) -> None:
-    """zig compiles it for aarch64, with warnings as errors; it is not run there."""
-    write_bundle([int8], "c", tmp_path / "out", "reader")
-    zig = (sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES["aarch64", "glibc"])
-    for program in ("golden_test", "example"):
-        content = compiled(tmp_path / "out", program, "-O2", "-s", compiler=zig).read_bytes()
-        assert struct.unpack_from("<H", content, 18) == (183,)
 
 
 def test_cmake_builds_and_tests_it(bundle: Path, libraries: Libraries, tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ from edgekit.artifact import Artifact, FileEntry, open_artifact
 from edgekit.bench import bench
 from edgekit.bench.extras import Extras
 from edgekit.bench.verify import verify
+from edgekit.bundle import write_bundle
 from edgekit.deploy import deploy, status
 from edgekit.devices import Target, connect, load_target
 from edgekit.devices.environment import provision, remove
 from edgekit.devices.target import AdbSettings, Limits
 from edgekit.errors import ConnectionLostError, RunnerError, RuntimeMissingError, UnsuitableArtifactError
+from tests.bundle.compiling import ZIG_AARCH64, compiled
 
 if TYPE_CHECKING:
     from edgekit.devices import Device
@@ -109,6 +111,25 @@ def test_every_artifact_answers_as_on_the_host(digits: Path, aarch64_target: Tar
         result = verify(device, open_artifact(digits / name), push=True)
     assert result.passed
     assert all(output.exact or output.snr_db > 60 for output in result.outputs)
+
+
+def test_a_bundle_in_c_answers_as_on_the_host(digits: Path, aarch64_device: Device, tmp_path: Path) -> None:
+    """`edgekit bundle --for c`, compiled by zig: its own test, with models compiled in and the board's LiteRT."""
+    write_bundle([open_artifact(digits / name) for name in FORMATS[:2]], "c", tmp_path / "out", None, {"array": ""})
+    program = compiled(tmp_path / "out", "golden_test", "-O2", "-s", compiler=ZIG_AARCH64)
+    golden = tmp_path / "out/tests/golden"
+    files = {"test": program, **{f"golden/{f.parent.name}/{f.name}": f for f in golden.rglob("*.npy")}}
+    there = "/data/c-bundle"
+    aarch64_device.run(["mkdir", "-p", *(f"{there}/golden/{name}" for name in FORMATS[:2])], step="preparing")
+    for name, file in files.items():
+        aarch64_device.transport.put(file, f"{there}/{name}", step="pushing")
+    aarch64_device.run(["chmod", "755", f"{there}/test"], step="preparing")
+    run = ["env", "LITERT_LIBRARY=/opt/ai_edge_litert/libLiteRt.so", f"{there}/test", "-", f"{there}/golden"]
+    done = aarch64_device.run(run, timeout_s=120, step="the golden test")
+    assert done.code == 0, done.stdout.decode() + done.stderr.decode()
+    said = done.stdout.decode().splitlines()
+    assert [line.split(": ")[0] for line in said] == FORMATS[:2]
+    assert not [line for line in said if "WRONG" in line]
 
 
 @pytest.mark.parametrize(("name", "runner"), [(FORMATS[1], "python"), (FORMATS[1], "native"), (FORMATS[2], "native")])
