@@ -129,15 +129,15 @@ def unpack_moments(packed: bytes) -> Moments:
     return np.frombuffer(packed, "<f8").reshape(-1, COLUMNS)
 
 
-def sum_packed(rows: Sequence[tuple[int, bytes]], length: int) -> Vector:
-    """The sum of packed vectors, exactly. Rows of one width are added as one matrix."""
+def sum_packed(widths: Sequence[int], packed: Sequence[bytes], length: int) -> Vector:
+    """The sum of packed vectors, exactly. Those of one width are added as one matrix."""
     total = np.zeros(length, np.int64)
-    for width, code in _WIDTHS.items():
-        chosen = [packed for have, packed in rows if have == width]
-        if not chosen:
-            continue
-        block = np.frombuffer(b"".join(chosen), code).reshape(-1, length)
-        total += _column_sums(block)
+    present = set(widths)
+    for width in present:
+        chosen = (
+            packed if len(present) == 1 else [each for have, each in zip(widths, packed, strict=True) if have == width]
+        )
+        total += _column_sums(np.frombuffer(b"".join(chosen), _WIDTHS[width]).reshape(-1, length))
     return total
 
 

@@ -24,7 +24,7 @@ from edgekit.telemetry.reporter.reference import LATENCY, Reference
 from edgekit.telemetry.store import HOUR_S, AlertRow, DeviceRow, Finding, ModelRow, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edgekit.telemetry.collector.database import Database, Row
     from edgekit.telemetry.evaluations import FlaggedWindow
@@ -82,7 +82,7 @@ class SqlStore:
         phase: Phase | None = None,
     ) -> Totals:
         """See `Store`."""
-        layout, sums, devices = self._collect((model, reference, since, until), cohort, phase, lambda _: 0)
+        layout, sums, devices = self._collect((model, reference, since, until), cohort, phase, None)
         if not sums:
             return _Sum(layout, since).totals(since, since, 0, None)
         return sums[0].totals(sums[0].first, sums[0].last + self.span_s, len({name for _, name in devices}), None)
@@ -222,9 +222,9 @@ class SqlStore:
         question: tuple[str, str, int, int],
         cohort: str | None,
         phase: Phase | None,
-        step_of: Callable[[int], int],
+        step_of: Callable[[int], int] | None,
     ) -> tuple[Layout, dict[int, _Sum], list[tuple[int, str]]]:
-        """(layout, sums by step, (day, device) pairs) of a question; a step is what `step_of` makes of a span."""
+        """(layout, sums by step, (day, device) pairs) of a question; a step is what `step_of` makes of a span, or 0."""
         model, reference, since, until = question
         layout = Layout.of(self._reference(reference), LATENCY.size)
         since -= since % self.span_s
@@ -241,13 +241,21 @@ class SqlStore:
                 f"{of_cohort} ORDER BY span"
             )
             for page in cursor.pages(sql, (stream, since, until, *more)):
-                for step, rows in itertools.groupby(page, lambda row: step_of(row[0])):
-                    chosen = [row for row in rows if phase is None or phase.holds(row[0])]
-                    if chosen:
-                        sums.setdefault(step, _Sum(layout, chosen[0][0])).add(chosen)
+                held = page if phase is None else [row for row in page if phase.holds(row[0])]
+                for step, rows in _by_step(held, step_of):
+                    if step not in sums:
+                        sums[step] = _Sum(layout, rows[0][0])
+                    sums[step].add(rows)
             sql = f"SELECT DISTINCT day, device FROM presence WHERE stream = ? AND day >= ? AND day < ?{of_cohort}"
             devices = cursor.rows(sql, (stream, since // DAY_S, (until - 1) // DAY_S + 1, *more))
         return layout, sums, [(day, device) for day, device in devices]
+
+
+def _by_step(rows: list[Row], step_of: Callable[[int], int] | None) -> Iterable[tuple[int, list[Row]]]:
+    """Rows, in order of their spans, by step; nothing is done with a single one where all is one step."""
+    if step_of is None:
+        return [(0, rows)] if rows else []
+    return [(step, list(found)) for step, found in itertools.groupby(rows, lambda row: step_of(row[0]))]
 
 
 class _Sum:
@@ -261,9 +269,10 @@ class _Sum:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Adds (span, width, counts, moments), in order of the spans."""
-        self.last = rows[-1][0]
-        self._vector += layouts.sum_packed([(width, packed) for _, width, packed, _ in rows], self._layout.length)
-        self._moments += [moments for *_, moments in rows]
+        spans, widths, packed, moments = zip(*rows, strict=True)
+        self.last = spans[-1]
+        self._vector += layouts.sum_packed(widths, packed, self._layout.length)
+        self._moments += moments
 
     def totals(self, start: int, end: int, devices: int, features: Sequence[str] | None) -> Totals:
         """What was added, as of that time and so many devices."""

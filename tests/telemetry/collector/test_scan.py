@@ -113,7 +113,7 @@ def test_packed_sums_are_exact(values: list[int], rows: int) -> None:
     small = [vector % 256 for vector in vectors]
     packed = [pack(vector) for vector in (*vectors, *small)]
     assert all((unpack(*each) == vector).all() for each, vector in zip(packed, (*vectors, *small), strict=True))
-    assert sum_packed(packed, 3).tolist() == np.sum([*vectors, *small], axis=0).tolist()
+    assert sum_packed(*zip(*packed, strict=True), 3).tolist() == np.sum([*vectors, *small], axis=0).tolist()
 
 
 def test_moments_of_parts_are_the_moments_of_the_whole() -> None:
