@@ -87,12 +87,15 @@ class UploadProtocol(BoundedProtocol):
         self._odd = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
         name = name.lower()
+        self.headers.append((name, value))
         if name == b"content-length":
             self._length = int(value)
         elif name in _ODD:
             self._odd = True
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         if self._is_plain_upload():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -154,11 +155,7 @@ class Ingest:
     ) -> list[Outcome]:
         sent = _count_uploads(arrivals, len(uploads))
         new = _count_uploads(fresh, len(uploads))
-        answers = []
-        for index in range(len(uploads)):
-            result = Result.DUPLICATE if sent[index] and not new[index] else Result.ACCEPTED
-            answers.append(refused.get(index) or Outcome(result, new[index], sent[index] - new[index]))
-        return answers
+        return [refused.get(index) or _taken(new[index], sent[index]) for index in range(len(uploads))]
 
     def _revoked(self, cursor: Cursor, uploads: Sequence[Upload]) -> list[int]:
         """Uploads that were verified with a key of an older generation, and the key is revoked since."""
@@ -265,6 +262,12 @@ class Ingest:
             for each, _, where in fresh
         }  # fmt: skip
         cursor.each(SEEN_SQL, [(device, *values) for device, values in sorted(seen.items())])
+
+
+@lru_cache(maxsize=1024)
+def _taken(new: int, sent: int) -> Outcome:
+    """The outcome of an upload of so many windows, of which so many are new."""
+    return Outcome(Result.DUPLICATE if sent and not new else Result.ACCEPTED, new, sent - new)
 
 
 def generation_of(cursor: Cursor) -> int:
