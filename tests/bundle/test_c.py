@@ -203,12 +203,16 @@ def _handmade(altered: Callable[..., Artifact], content: bytes, folder: Path) ->
     return Artifact(made.id, made.path, msgspec.structs.replace(made.manifest, parity=proven))
 
 
-LEAKS = """
+HEADERS = """
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "digit_reader.h"
-
+"""
+LEAKS = (
+    HEADERS
+    + """
 static long resident(void) {
   char line[256];
   long kb = -1;
@@ -244,6 +248,7 @@ int main(int count, char **arguments) {
   return 0;
 }
 """
+)
 
 
 def test_what_is_closed_is_given_back(bundle: Path, libraries: Libraries, tmp_path: Path) -> None:
@@ -253,6 +258,57 @@ def test_what_is_closed_is_given_back(bundle: Path, libraries: Libraries, tmp_pa
     unknown, grown_kb = done.stdout.splitlines()
     assert unknown == "digits_cnn has no variant none"
     assert int(grown_kb) < 4000, "90 models more"
+
+
+THREADS = (
+    HEADERS
+    + """
+enum { THREADS = 4, RUNS = 200 };
+
+typedef struct {
+  digit_reader_model *model;
+  float value;
+  bool same;
+} Work;
+
+static void *work(void *given) {
+  Work *mine = given;
+  float image[DIGIT_READER_IMAGE_COUNT], first[DIGIT_READER_LOGITS_COUNT], logits[DIGIT_READER_LOGITS_COUNT];
+  for (int i = 0; i < DIGIT_READER_IMAGE_COUNT; i++) image[i] = mine->value * (float)(i % 7);
+  mine->same = digit_reader_run(mine->model, image, first, NULL);
+  for (int i = 0; mine->same && i < RUNS; i++)
+    mine->same = digit_reader_run(mine->model, image, logits, NULL) && memcmp(first, logits, sizeof first) == 0;
+  return NULL;
+}
+
+int main(void) {
+  const char *names[] = {"tflite-int8", "onnx-float32", "tflite-float32", "tflite-int8"};
+  digit_reader_options options = {0};
+  pthread_t threads[THREADS];
+  Work works[THREADS];
+  options.litert = getenv("LITERT_LIBRARY");
+  options.onnxruntime = getenv("ONNXRUNTIME_LIBRARY");
+  for (int i = 0; i < THREADS; i++) {
+    options.variant = names[i];
+    works[i] = (Work){digit_reader_open(NULL, &options, NULL), 0.05f * (float)(i + 1), false};
+    if (works[i].model == NULL) return 1;
+  }
+  for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, work, &works[i]);
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    puts(works[i].same ? "same" : "DIFFERENT");
+    digit_reader_close(works[i].model);
+  }
+  return 0;
+}
+"""
+)
+
+
+def test_threads_with_a_model_each(bundle: Path, libraries: Libraries, tmp_path: Path) -> None:
+    (tmp_path / "threads.c").write_text(THREADS)
+    done = run(compiled(bundle, str(tmp_path / "threads.c"), "-O1", "-pthread"), env=libraries.environment())
+    assert (done.returncode, done.stdout) == (0, "same\n" * 4), done.stderr
 
 
 QUANTIZE = """

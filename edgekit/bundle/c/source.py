@@ -116,7 +116,8 @@ def _signature(request: Request, name: str) -> str:
     for identifier, tensor in zip(outputs, manifest.outputs, strict=True):
         arguments.append(f"{spoken(tensor)} {identifier}[{upper}_{identifier.upper()}_COUNT]")
     arguments.append(f"{name}_error *failure")
-    return f"bool {name}_run({', '.join(arguments)})"
+    head = f"bool {name}_run("
+    return head + f",\n{' ' * len(head)}".join(arguments) + ")"
 
 
 def header_file(request: Request, name: str) -> str:
@@ -161,7 +162,8 @@ typedef struct {name}_loaded {name}_model;
 {_signature(request, name)};
 
 /* The same with inputs and outputs as the variant stores them (see the tensors below), which converts nothing. */
-bool {name}_run_stored({name}_model *model, const void *const *inputs, void *const *outputs, {name}_error *failure);
+bool {name}_run_stored({name}_model *model, const void *const *inputs, void *const *outputs,
+                       {name}_error *failure);
 
 /* Which variant was taken. */
 const char *{name}_variant_name(const {name}_model *model);

@@ -138,8 +138,8 @@ def readme(request: Request, name: str, runtimes: Sequence[str], *, arrays: bool
     )
     inputs, outputs = names(request)
     libraries = "\n".join(
-        f"- {library}: the option `{runtime}` names it ({variable} in the test and the example), or the system's "
-        f"loader finds it. The wheel {wheel} has it:\n  "
+        f"- {library}: the option `{runtime}` names it ({variable} in the test and the example), or the\n"
+        f"  system's loader finds it. The wheel {wheel} has it:\n  "
         f"`python3 -c \"import {package} as p, pathlib; print(*pathlib.Path(p.__file__).parent.glob('{pattern}'))\"`"
         for runtime in runtimes
         for variable, library, wheel, package, pattern in [_LIBRARIES[runtime]]
