@@ -90,8 +90,6 @@ def profile(
     Raises:
         RuntimeMissingError, RunnerError, ConnectionLostError, ...: see `run_request`.
     """
-    if prepared.runner.kind == "native":
-        return Profile((), because="the native runner has no profile; the Python runner has: --runner python")
     request = {**prepared.request, "do": "profile", "max_ns": int(MAX_S * NS)}
     request.pop("delegate", None)
     events = run_request(device, request, idle_timeout_s=device.target.bench.idle_timeout_s, on_event=on_event)

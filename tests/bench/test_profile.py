@@ -9,6 +9,7 @@ import pytest
 from edgekit.bench.extras import Extras
 from edgekit.bench.measure import bench, prepare
 from edgekit.bench.profile import Profile, profile, read_profile
+from edgekit.cli.options import with_runner
 from edgekit.devices import connect, load_target
 from edgekit.runner.profile import added_up, mean
 from tests.bench.doubling import brief
@@ -53,13 +54,15 @@ def test_a_runtime_without_one_gives_the_reason(board: Any, twice: Artifact) -> 
     assert run.profile == Profile((), because="the runtime doubling has no profiler")
 
 
-def test_the_native_runner_has_none(twice: Artifact) -> None:
-    class Native:
-        runner = type("Runner", (), {"kind": "native"})
-
-    found = profile(None, Native())  # type: ignore[arg-type]  # nothing of either is used
-    assert found.because is not None
-    assert "--runner python" in found.because
+def test_the_native_runner_s_operators_or_its_reason(profiled_models: Any) -> None:
+    with connect(with_runner(brief(load_target("local")), "native")) as device:
+        found = profile(device, prepare(device, profiled_models("tflite-int8"), threads=1))
+        refused = profile(device, prepare(device, profiled_models("onnx-float32"), threads=1))
+    assert sum("conv" in operator.type.lower() for operator in found.operators) == 2
+    assert found.invokes >= 2
+    assert refused.operators == ()
+    assert refused.because is not None
+    assert "--runner python" in refused.because
 
 
 @pytest.mark.parametrize("recipe", ["tflite-int8", "onnx-float32", "tvm-float32-x86_64-linux-gnu"])

@@ -13,23 +13,20 @@
 
 #include "answer.h"
 #include "clock.h"
-#include "compare.h"
 #include "energy.h"
 #include "events.h"
 #include "facts.h"
 #include "failure.h"
+#include "golden.h"
 #include "measure.h"
 #include "memory.h"
+#include "profile.h"
 #include "request.h"
 #include "session.h"
 #include "supervise.h"
 #include "sustain.h"
 
 enum { WRONG_ANSWER = 3 };
-
-typedef struct {
-  Npy inputs[MAX_TENSORS], outputs[MAX_TENSORS];
-} Golden;
 
 void fail(const char *kind, const char *format, ...) {
   char message[2048];
@@ -77,59 +74,6 @@ static void load_session(const Request *request, const Runtime *runtime, Session
   path_in(request->artifact, request->payload, path);
   if (access(path, R_OK) != 0) fail("failed", "%s cannot be read: %s", path, strerror(errno));
   runtime->load(session, path, request->threads, &request->bindings);
-}
-
-/* Every golden input through the session, against the golden outputs. Returns whether all are good enough. */
-static bool check_golden(const Request *request, const Runtime *runtime, Session *session, Golden *golden) {
-  Comparison results[MAX_TENSORS];
-  double *got[MAX_TENSORS], *expected[MAX_TENSORS];
-  bool passed = true;
-  supervisor_stage("running the golden inputs");
-  load_arrays(request->artifact, request->golden.outputs, request->golden.outputs_count, golden->outputs);
-  check_arrays(session->outputs, session->outputs_count, golden->outputs, request->golden.outputs_count,
-               "golden output");
-  size_t samples = golden->inputs[0].shape[0];
-  if (session->outputs_count == 0) fail("failed", "the model has no output");
-  if (golden->outputs[0].shape[0] != samples) fail("failed", "there are not as many golden outputs as inputs");
-  for (size_t i = 0; i < session->outputs_count; i++) {
-    const Tensor *tensor = &session->outputs[i];
-    size_t row = tensor->rank >= 1 ? (size_t)tensor->shape[tensor->rank - 1] : 0;
-    results[i] = comparison_new(row);
-    got[i] = allocate(tensor->count, sizeof(double));
-    expected[i] = allocate(tensor->count, sizeof(double));
-  }
-  for (size_t k = 0; k < samples; k++) {
-    set_sample(runtime, session, golden->inputs, k);
-    runtime->invoke(session);
-    get_sample(runtime, session, got);
-    for (size_t i = 0; i < session->outputs_count; i++) {
-      size_t count = session->outputs[i].count;
-      for (size_t e = 0; e < count; e++)
-        expected[i][e] = dtype_get(golden->outputs[i].dtype, golden->outputs[i].data, k * count + e);
-      comparison_add(&results[i], expected[i], got[i], count);
-    }
-    heartbeat();
-  }
-  event_begin("golden");
-  event_open("outputs", '[');
-  for (size_t i = 0; i < session->outputs_count; i++) {
-    passed = passed && comparison_passes(&results[i], request->min_snr_db);
-    emit_comparison(&results[i]);
-    free(got[i]);
-    free(expected[i]);
-    npy_free(&golden->outputs[i]);
-  }
-  event_close(']');
-  event_real("min_snr_db", request->min_snr_db);
-  event_bool("passed", passed);
-  event_end();
-  return passed;
-}
-
-static void load_inputs(const Request *request, Golden *golden) {
-  supervisor_stage("reading the golden inputs");
-  if (request->golden.inputs_count == 0) fail("failed", "the artifact has no golden input");
-  load_arrays(request->artifact, request->golden.inputs, request->golden.inputs_count, golden->inputs);
 }
 
 static int64_t since(int64_t start) { return clock_ns() - start; }
@@ -263,6 +207,16 @@ static int run_sustained(const Request *request, Session *session, Golden *golde
   return 0;
 }
 
+/* What each operator costs; nothing that is timed here counts as a latency. */
+static int profile(const Request *request, Golden *golden) {
+  char path[PATH_BYTES];
+  const Runtime *runtime = open_runtime(request);
+  load_inputs(request, golden);
+  supervisor_stage("profiling");
+  profile_model(runtime, path_in(request->artifact, request->payload, path), request, golden->inputs);
+  return 0;
+}
+
 static int info(const Request *request) {
   emit_facts("now");
   for (size_t i = 0; i < request->runtimes_count; i++) {
@@ -303,6 +257,7 @@ static int work(void *argument) {
                : request.action == DO_CHECK   ? check(&request, &session, &golden)
                : request.action == DO_ANSWER  ? answer(&request, &session)
                : request.action == DO_SUSTAIN ? run_sustained(&request, &session, &golden)
+               : request.action == DO_PROFILE ? profile(&request, &golden)
                                               : bench(&request, &session, &golden);
   event_begin("done");
   event_integer("status", status);

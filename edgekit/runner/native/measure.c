@@ -71,7 +71,7 @@ bool is_steady(const int64_t *before, const int64_t *window, size_t count) {
   return fabs(b - a) <= AGREE * a && fabs(d - c) <= AGREE * c;
 }
 
-static int64_t timed(const Measured *measured) {
+int64_t timed(const Measured *measured) {
   int64_t start = clock_ns();
   measured->invoke(measured->argument);
   return clock_ns() - start;

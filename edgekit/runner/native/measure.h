@@ -19,6 +19,9 @@ typedef struct {
   void (*between)(void); /* called between two invocations, outside the timing */
 } Measured;
 
+/* One invoke, in ns. */
+int64_t timed(const Measured *measured);
+
 void samples_free(Samples *samples);
 
 /* The median of sorted values. */

@@ -114,6 +114,12 @@ void read_request(const JsonValue *root, Request *request) {
     request->min_samples = need_integer(root, "min_samples", 1, INT32_MAX);
     request->min_ns = need_integer(root, "min_ns", 0, INT64_MAX);
     request->max_ns = need_integer(root, "max_ns", 0, INT64_MAX);
+  } else if (strcmp(action, "profile") == 0) {
+    request->action = DO_PROFILE;
+    read_artifact(root, request);
+    read_golden(root, request);
+    request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
+    request->max_ns = need_integer(root, "max_ns", 0, INT64_MAX);
   } else if (strcmp(action, "sustain") == 0) {
     request->action = DO_SUSTAIN;
     read_artifact(root, request);

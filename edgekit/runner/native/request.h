@@ -9,7 +9,7 @@
 
 enum { RUNNER_SCHEMA = 2, OLDEST_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024 };
 
-typedef enum { DO_INFO, DO_CHECK, DO_BENCH, DO_ANSWER, DO_SUSTAIN } Action;
+typedef enum { DO_INFO, DO_CHECK, DO_BENCH, DO_ANSWER, DO_SUSTAIN, DO_PROFILE } Action;
 
 /* Samples `first` to `first + count` of the files `inputs` in a folder; at most `batch` of them in an event. */
 typedef struct {
@@ -29,7 +29,7 @@ typedef struct {
   double min_snr_db;
   SamplesAsked samples; /* answer */
   int threads;
-  int64_t max_warmup_ns, min_samples, min_ns, max_ns; /* bench */
+  int64_t max_warmup_ns, min_samples, min_ns, max_ns; /* bench; profile: max_ns */
   int64_t duration_ns, chunk_ns;                      /* sustain */
 } Request;
 

@@ -38,6 +38,13 @@ typedef struct {
   const char *inputs[MAX_TENSORS], *outputs[MAX_TENSORS];
 } Bindings;
 
+/* One call of one operator. Calls of an equal `key` and `name` are of the same one. The name lives as long as the session. */
+typedef struct {
+  uint64_t key[3];
+  const char *name;
+  int64_t ns;
+} OperatorCall;
+
 typedef struct {
   const char *name;    /* what artifacts name */
   const char *package; /* what `runtime` events name */
@@ -48,6 +55,11 @@ typedef struct {
   void (*set_input)(Session *session, size_t i, const void *data);
   void (*invoke)(void *session);
   void (*get_output)(Session *session, size_t i, void *data);
+  const char *no_profile; /* why its operators cannot be timed, or NULL, and then: */
+  const char *profiler;
+  void (*load_profiled)(Session *session, const char *path, int threads, const Bindings *bindings);
+  void (*profile_begin)(Session *session);
+  size_t (*profile_end)(Session *session, OperatorCall **calls); /* how many; the caller frees them */
 } Runtime;
 
 extern const Runtime litert_runtime, onnx_runtime, tvm_runtime;

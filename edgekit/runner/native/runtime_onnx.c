@@ -198,4 +198,6 @@ static void onnx_get_output(Session *session, size_t i, void *data) {
 }
 
 const Runtime onnx_runtime = {"onnxruntime", "onnxruntime", onnx_open, onnx_load,
-                              onnx_set_input, onnx_invoke, onnx_get_output};
+                              onnx_set_input, onnx_invoke, onnx_get_output,
+                              .no_profile = "ONNX Runtime writes its profile to a file, which the Python runner reads: "
+                                            "--runner python"};

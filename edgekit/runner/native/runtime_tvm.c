@@ -256,4 +256,7 @@ static void tvm_get_output(Session *session, size_t i, void *data) {
   if (value.object != state->result.object) api.release(value.object);
 }
 
-const Runtime tvm_runtime = {"tvm", "tvm_ffi", tvm_open, tvm_load, tvm_set_input, tvm_invoke, tvm_get_output};
+const Runtime tvm_runtime = {"tvm", "tvm_ffi", tvm_open, tvm_load,
+                             tvm_set_input, tvm_invoke, tvm_get_output,
+                             .no_profile = "TVM's profiler is a virtual machine of its own, which the Python runner takes: "
+                                           "--runner python"};
