@@ -21,9 +21,9 @@ import numpy as np
 from report import machine, spread
 
 from edgekit.telemetry.collector import layout as layouts
-from edgekit.telemetry.collector.ingest import Cell, add_to_rollup, open_stream
 from edgekit.telemetry.collector.layout import Layout
 from edgekit.telemetry.collector.reading import open_store
+from edgekit.telemetry.collector.rollups import Cell, add_to_rollup, open_stream
 from edgekit.telemetry.collector.uploads import StreamName
 from edgekit.telemetry.reporter.reference import LATENCY
 from tests.telemetry.collector.fleet import Fleet, a_reference

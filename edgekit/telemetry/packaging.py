@@ -111,7 +111,7 @@ def main() -> None:
     if given.wheel is not None:
         print(wheel(given.wheel))  # noqa: T201 - the program's answer
     if given.zipapp is not None:
-        print(zipapp(given.zipapp))  # noqa: T201
+        print(zipapp(given.zipapp))  # noqa: T201 - the program's answer
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from edgekit.errors import AccessError, StoreUnavailableError, TelemetryError
 from edgekit.telemetry.collector import http
@@ -19,6 +19,7 @@ from edgekit.telemetry.collector.group_commit import BUSY, GroupCommit
 from edgekit.telemetry.collector.http import Answer, error_answer, json_answer
 from edgekit.telemetry.collector.metrics import Metrics
 from edgekit.telemetry.collector.uploads import Outcome, Result, Upload
+from edgekit.telemetry.collector.verifying import UNAUTHORISED, Verifier, in_thread
 from edgekit.telemetry.reporter import envelope
 from edgekit.telemetry.reporter.errors import InvalidReference, WireError
 from edgekit.telemetry.reporter.reference import Reference
@@ -28,19 +29,14 @@ if TYPE_CHECKING:
 
     from edgekit.telemetry.collector.http import Receive, Scope, Send
     from edgekit.telemetry.collector.ingest import Ingest
-    from edgekit.telemetry.collector.keys import KeyEntry, Keys
+    from edgekit.telemetry.collector.keys import Keys
 
-Answered = TypeVar("Answered")
 MAX_ENROL_BYTES = 4096
-KEYS_IN_MEMORY = 100_000
 RETRY_AFTER_S = 5
-DATABASE_S = 15.0
-"""How long a request waits for what the database must be asked before its upload can be judged."""
 BUSY_ANSWER = error_answer(503, "the collector cannot store anything now", retry_after_s=RETRY_AFTER_S)
 NOT_FOUND = error_answer(404, "there is nothing here")
 WRONG_METHOD = error_answer(405, "another method is expected")
 GONE = Answer(400)
-UNAUTHORISED = error_answer(401, "the signature, the key or the device is not one that this collector knows")
 HEALTHY = json_answer(200, status="ok")
 
 
@@ -71,8 +67,7 @@ class CollectorApp:
         self._register = register
         self._max_upload_bytes = max_upload_bytes
         self._max_body_bytes = max_body_bytes
-        self._known: dict[str, KeyEntry] = {}
-        self._known_generation = -1
+        self._verifier = Verifier(keys, lambda: ingest.generation)
         self._commit: GroupCommit | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted: dict[tuple[int, int], Answer] = {}
@@ -149,7 +144,7 @@ class CollectorApp:
         Raises:
             StoreUnavailableError: the device's key cannot be looked up.
         """
-        signed = await self._signed(body, envelope.WINDOWS)
+        signed = await self._verifier.verified(body, envelope.WINDOWS)
         if isinstance(signed, Answer):
             return signed
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -166,21 +161,12 @@ class CollectorApp:
             self.metrics.requests[made.status] += 1
             answer(made)
 
-        received_ns = time.time_ns()
-        try:
-            parsed = envelope.parse(body)
-        except WireError as error:
-            count(error_answer(400, str(error)))
-            return
-        known, generation = self._keys_in_memory()
-        entry = known.get(parsed.key_id)
-        if entry is None:
+        signed = self._verifier.verified_by_known(body, envelope.WINDOWS)
+        if signed is None:
             task = asyncio.get_running_loop().create_task(self._take_in_task(body, count))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            return
-        signed = _verified(parsed, envelope.WINDOWS, entry, generation, received_ns)
-        if isinstance(signed, Answer):
+        elif isinstance(signed, Answer):
             count(signed)
         else:
             self._put(signed, count)
@@ -219,31 +205,9 @@ class CollectorApp:
             return UNAUTHORISED
         return BUSY_ANSWER if outcome is BUSY else error_answer(429, outcome.reason, retry_after_s=3600)
 
-    async def _signed(self, body: bytes, kind: int) -> Upload | Answer:
-        """An upload whose signature is good, or the answer to one whose is not."""
-        received_ns = time.time_ns()
-        try:
-            parsed = envelope.parse(body)
-        except WireError as error:
-            return error_answer(400, str(error))
-        known, generation = self._keys_in_memory()
-        entry = known.get(parsed.key_id)
-        if entry is None:
-            entry = await _in_thread(self._keys.find, parsed.key_id)
-            if entry is not None:
-                known[parsed.key_id] = entry  # of a dictionary that is dropped with its generation
-        return _verified(parsed, kind, entry, generation, received_ns)
-
-    def _keys_in_memory(self) -> tuple[dict[str, KeyEntry], int]:
-        """Keys by their id, and the generation that was known before any of them was looked up."""
-        if self._known_generation != self._ingest.generation or len(self._known) > KEYS_IN_MEMORY:
-            self._known = {}
-            self._known_generation = self._ingest.generation
-        return self._known, self._known_generation
-
     async def _reference(self, receive: Receive) -> Answer:
         body = await http.read_body(receive, self._max_upload_bytes)
-        signed = await self._signed(body, envelope.REFERENCE)
+        signed = await self._verifier.verified(body, envelope.REFERENCE)
         if isinstance(signed, Answer):
             return signed
         return await asyncio.to_thread(self._take_reference, signed.envelope)
@@ -274,7 +238,7 @@ class CollectorApp:
         if not isinstance(token, str) or not (device is None or isinstance(device, str)):
             return error_answer(400, 'the body is {"token": "…", "device": "…"}, the device may be left out')
         try:
-            issued = await _in_thread(self._keys.enrol, token, device)
+            issued = await in_thread(self._keys.enrol, token, device)
         except AccessError as error:
             return error_answer(401, error.what)
         except StoreUnavailableError:
@@ -292,28 +256,5 @@ class CollectorApp:
     async def _ready(self, _receive: Receive) -> Answer:
         if self.closing:
             return error_answer(503, "shutting down", retry_after_s=RETRY_AFTER_S)
-        await _in_thread(self._keys.find, "-")
+        await in_thread(self._keys.find, "-")
         return HEALTHY
-
-
-def _verified(
-    parsed: envelope.Envelope, kind: int, entry: KeyEntry | None, generation: int, received_ns: int
-) -> Upload | Answer:
-    """The upload, if its device's key made the signature and it is of that kind; else the answer to it."""
-    if entry is None or entry.revoked or entry.device != parsed.device or not parsed.verify(entry.key):
-        return UNAUTHORISED
-    if parsed.kind != kind:
-        return error_answer(400, "an envelope of another kind is expected here")
-    return Upload(parsed, entry.cohort, received_ns, generation)
-
-
-async def _in_thread(ask: Callable[..., Answered], *arguments: Any) -> Answered:
-    """What the database says, asked in a thread.
-
-    Raises:
-        StoreUnavailableError: it has not answered within `DATABASE_S`, or says so itself.
-    """
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(ask, *arguments), DATABASE_S)
-    except asyncio.TimeoutError as error:
-        raise StoreUnavailableError("The database does not answer.", remedy="Look at its log.") from error

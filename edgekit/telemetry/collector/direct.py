@@ -72,7 +72,7 @@ class UploadProtocol(BoundedProtocol):
     max_upload_bytes: int
     _defaults = _DefaultLines()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's narrows it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         self._upload: _Exchange | None = None
         super().connection_made(transport)
         self._takes_uploads = self.server is not None and self.server[1] == self.port

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from edgekit.errors import TelemetryError
-from edgekit.telemetry.collector.ingest import DAY_S
+from edgekit.telemetry.collector.rollups import DAY_S
 from edgekit.telemetry.evaluations import FlaggedWindow, LabelledResult, Movement
 from edgekit.telemetry.store import LATENCY
 

@@ -14,13 +14,21 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgekit.telemetry.collector import layout as layouts
 from edgekit.telemetry.collector.layout import Layout
 from edgekit.telemetry.collector.placing import SKEWED, UNPLACED, place
+from edgekit.telemetry.collector.rollups import (
+    DAY_S,
+    MAX_STREAMS,
+    MERGED,
+    PENDING,
+    Cell,
+    add_to_rollup,
+    generation_of,
+    open_stream,
+)
 from edgekit.telemetry.collector.uploads import Arrival, Batch, FrameReader, Outcome, Result, StreamName
 from edgekit.telemetry.reporter.reference import LATENCY, Reference
 
@@ -31,12 +39,8 @@ if TYPE_CHECKING:
     from edgekit.telemetry.collector.placing import Place
     from edgekit.telemetry.collector.uploads import Upload
 
-MERGED, PENDING, MISFIT = 0, 1, 2
-"""States of a stored window: in the sums; waiting for its reference; of other cells than its reference has."""
-MAX_STREAMS = 4096
 MAX_COHORTS = 256
 OTHER_COHORT = "(other)"
-DAY_S = 24 * 3600
 
 WINDOW_SQL = (
     "INSERT INTO windows (device, boot, seq, received_s, stream, cohort, artifact, span, start_ns, end_ns, state,"
@@ -50,14 +54,6 @@ SEEN_SQL = (
     " ON CONFLICT (device) DO UPDATE SET last_seen_s = excluded.last_seen_s, skewed = excluded.skewed,"
     " clock_off_s = excluded.clock_off_s"
 )
-
-
-class Cell(NamedTuple):
-    """Where windows are added up."""
-
-    stream: int
-    span: int
-    cohort: str
 
 
 class _StaleError(Exception):
@@ -268,43 +264,6 @@ class Ingest:
 def _taken(new: int, sent: int) -> Outcome:
     """The outcome of an upload of so many windows, of which so many are new."""
     return Outcome(Result.DUPLICATE if sent and not new else Result.ACCEPTED, new, sent - new)
-
-
-def generation_of(cursor: Cursor) -> int:
-    """The generation of keys and references."""
-    return int(cursor.rows("SELECT value FROM meta WHERE name = 'generation'")[0][0])
-
-
-def next_generation(cursor: Cursor) -> None:
-    """Lets every collector read keys and references again before its next commit."""
-    cursor.run("UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE name = 'generation'")
-
-
-def open_stream(cursor: Cursor, name: StreamName, *, bootstrapped: bool) -> int:
-    """The number of a stream, new or old."""
-    insert = "INSERT INTO streams (model, reference, bootstrapped) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-    cursor.run(insert, (name.model, name.reference, int(bootstrapped)))
-    found = cursor.rows("SELECT stream FROM streams WHERE model = ? AND reference = ?", name)
-    return int(found[0][0])
-
-
-def add_to_rollup(cursor: Cursor, cell: Cell, vector: layouts.Vector, moments: layouts.Moments) -> None:
-    """Adds a sum to a cell's."""
-    width, packed = layouts.pack(vector)
-    insert = (
-        "INSERT INTO rollups (stream, cohort, span, width, counts, moments) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING"
-    )
-    values = (cell.stream, cell.cohort, cell.span, width, packed, layouts.pack_moments(moments))
-    if cursor.run(insert, values):
-        return
-    key = (cell.stream, cell.cohort, cell.span)
-    select = "SELECT width, counts, moments FROM rollups WHERE stream = ? AND cohort = ? AND span = ?"
-    [(width, packed, old)] = cursor.locked(select, key)
-    merged = layouts.merge_moments(np.stack([layouts.unpack_moments(old), moments]))
-    width, packed = layouts.pack(layouts.unpack(width, packed) + vector)
-    update = "UPDATE rollups SET width = ?, counts = ?, moments = ? WHERE stream = ? AND cohort = ? AND span = ?"
-    cursor.run(update, (width, packed, layouts.pack_moments(merged), *key))
 
 
 def _seconds(upload: Upload) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import AccessError, TelemetryError
 from edgekit.files import write_file
-from edgekit.telemetry.collector.ingest import next_generation
+from edgekit.telemetry.collector.rollups import next_generation
 from edgekit.telemetry.reporter.envelope import MAX_NAME_BYTES
 
 if TYPE_CHECKING:

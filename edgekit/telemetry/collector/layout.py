@@ -145,7 +145,7 @@ def _column_sums(block: npt.NDArray[Any]) -> Vector:
     """Sums of columns. A narrow type is added in the next wider one for as many rows as cannot overflow it."""
     wider = {1: (np.uint16, 257), 2: (np.uint32, 65537)}.get(block.dtype.itemsize)
     if wider is None:
-        return block.sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return]
+        return block.sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return] # numpy tells no more
     kind, rows = wider
     total = np.zeros(block.shape[1], np.int64)
     for at in range(0, len(block), rows):

@@ -35,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_connections = 1024
     request_s = 20.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
         self._fed = 0
         self._head_bytes = 0

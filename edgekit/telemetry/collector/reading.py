@@ -18,8 +18,8 @@ from edgekit.errors import TelemetryError, UnknownReferenceError
 from edgekit.telemetry.collector import flagged, registry
 from edgekit.telemetry.collector import layout as layouts
 from edgekit.telemetry.collector.database import open_database
-from edgekit.telemetry.collector.ingest import DAY_S
 from edgekit.telemetry.collector.layout import CountsView, Layout
+from edgekit.telemetry.collector.rollups import DAY_S
 from edgekit.telemetry.reporter.reference import LATENCY, Reference
 from edgekit.telemetry.store import HOUR_S, AlertRow, DeviceRow, Finding, ModelRow, Totals
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from edgekit.errors import TelemetryError
 from edgekit.telemetry.collector import layout as layouts
-from edgekit.telemetry.collector.ingest import (
+from edgekit.telemetry.collector.layout import Layout
+from edgekit.telemetry.collector.rollups import (
     MAX_STREAMS,
     MERGED,
     MISFIT,
@@ -19,7 +20,6 @@ from edgekit.telemetry.collector.ingest import (
     next_generation,
     open_stream,
 )
-from edgekit.telemetry.collector.layout import Layout
 from edgekit.telemetry.collector.uploads import StreamName
 from edgekit.telemetry.reporter import wire
 from edgekit.telemetry.reporter.errors import InvalidReference

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.telemetry.collector import flagged
-from edgekit.telemetry.collector.ingest import DAY_S, PENDING
+from edgekit.telemetry.collector.rollups import DAY_S, PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ What windows are:
     reference    what was normal: cells per feature, from the data that the model was made with
     cells        how cells are cut from data: equal mass, atoms, tails
     window       what was seen between two instants, as counts over those cells; windows merge exactly
-    wire         windows as bytes
+    wire         windows as bytes, in frames (wire_layout, wire_writing, wire_reading: the window itself)
     envelope     the signed envelope that they travel in
     distance     how far a window is from its reference, and what counts as drift
 

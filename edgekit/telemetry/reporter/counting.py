@@ -43,7 +43,7 @@ def counter_of(features: Sequence[Feature], *, way: str | None = None) -> Any:
 
     if way in (None, "native"):
         try:
-            from ._native import Counter as Native  # type: ignore[import-not-found,unused-ignore]
+            from ._native import Counter as Native  # type: ignore[import-not-found,unused-ignore] # built on demand
 
             ranges = [(_or(feature.valid_min, -math.inf), _or(feature.valid_max, math.inf)) for feature in features]
             return NativeCounter(Native([array("d", feature.edges).tobytes() for feature in features], ranges))

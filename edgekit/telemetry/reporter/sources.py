@@ -91,7 +91,7 @@ class TensorSource:
     def rows(self, value: Any) -> list[Sequence[Any]]:
         """One row an observation. Raises what does not fit."""
         numpy = loaded_numpy() if self._numpy else None
-        return summarise(self._tensor, self._summaries, value, numpy=numpy)  # type: ignore[return-value]
+        return summarise(self._tensor, self._summaries, value, numpy=numpy)  # type: ignore[return-value] # rows of Any
 
     def rows_of(self, values: Any) -> tuple[list[Sequence[Any]], bool]:
         """The same out of a mapping, and whether it was in it."""

@@ -113,7 +113,7 @@ def summarise(tensor: Tensor, summaries: Sequence[str], value: Any, *, numpy: An
     if numpy is not None:
         from . import summaries_numpy as ways
     else:
-        from . import summaries_stdlib as ways  # type: ignore[no-redef]
+        from . import summaries_stdlib as ways  # type: ignore[no-redef] # has the same functions
     calls = []
     for summary in summaries:
         name, _, index = summary.partition(":")

@@ -24,7 +24,7 @@ def samples_of(value: Any, rank: int | None) -> Iterable[Any]:
         return [values.reshape(-1)]
     if values.ndim < rank:
         raise ValueError("a value of %d axes, where a sample has %d" % (values.ndim, rank))
-    return values.reshape((-1, *values.shape[values.ndim - rank :]))  # type: ignore[no-any-return]
+    return values.reshape((-1, *values.shape[values.ndim - rank :]))  # type: ignore[no-any-return] # no numpy is imported
 
 
 class Sample:
