@@ -37,11 +37,8 @@ class Stage:
         self.folder = folder
         self.link = link
         self.home, self.board_home = folder / "home", folder / "board"
-        for made in (self.home / ".ssh", self.home / "bin", self.board_home / "bin"):
+        for made in (self.home / ".ssh", self.board_home / "bin"):
             made.mkdir(parents=True)
-        chromium = self.home / "bin" / "chromium"
-        chromium.write_text('#!/bin/sh\nexec /usr/bin/chromium --no-sandbox "$@"\n')  # the tests are root
-        chromium.chmod(0o755)
         (folder / "hosts").write_text(f"127.0.0.1 localhost\n{link.far} {BOARD}\n")
         (folder / "passwd").write_text(
             f"root:x:0:0::{self.home}:/bin/sh\n{USER}:x:0:0::{self.board_home}:/bin/sh\n"
@@ -70,7 +67,7 @@ class Stage:
             "PIP_CONFIG_FILE": str(ours / ".config" / "pip" / "pip.conf"),
             "NPM_CONFIG_USERCONFIG": str(ours / ".npmrc"),
             **os.environ,
-            "PATH": f"{self.home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "COLUMNS": "150",
             "LANG": "C.UTF-8",

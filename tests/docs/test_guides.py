@@ -7,12 +7,15 @@ same commands on it.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from tests.browser import chromium
+from tests.bundle.web.serving import BundleServer
 from tests.cli.ci_systems import run_action, run_gitlab_job
 from tests.docs.guide import Guide
 from tests.docs.stage import REPOSITORY
@@ -29,6 +32,7 @@ ELSEWHERE = {
         "On your Mac or PC, with a phone attached: ./gradlew :digits:connectedAndroidTest",
         "In your app: let model = try DigitsCnnModel()",
         "On your Mac: cd ios/Digits && swift test",
+        "In your browser: {",
         'In your app: import { load } from "./digits-web/index.js";',
     ],
     "gate-latency-in-ci": [
@@ -67,7 +71,30 @@ def test_watch_for_drift(stage: Stage) -> None:
 
 
 def test_bundle_in_an_app(stage: Stage) -> None:
+    """And the page that the guide has one open, in a real browser."""
     carry_out(stage, "bundle-in-an-app")
+    (block,) = (one for one in Guide(FOLDER / "bundle-in-an-app.md").blocks if one.elsewhere == "In your browser")
+    bundle = stage.folder / "bundle-in-an-app" / "digits-web"
+    server = BundleServer(bundle, bundle / "node_modules")
+    try:
+        with chromium() as browser:
+            report = opened(browser, server.home)
+    finally:
+        server.close()
+    shown = json.loads(block.text)
+    assert set(report) == set(shown)
+    assert {name: report[name] for name in ("samples", "outputs", "passed")} == {
+        name: shown[name] for name in ("samples", "outputs", "passed")
+    }
+
+
+def opened(browser: Any, home: str) -> dict[str, Any]:
+    """What the page reports, after a minute at most."""
+    tab = browser.new_page()
+    tab.goto(f"{home}check.html")
+    tab.wait_for_function("document.getElementById('report').textContent.startsWith('{')", timeout=60_000)
+    report: dict[str, Any] = json.loads(tab.text_content("#report"))
+    return report
 
 
 def test_gate_latency_in_ci(stage: Stage) -> None:
