@@ -45,6 +45,8 @@ from edgekit.telemetry.collector.reading import open_store  # noqa: E402
 from tests.telemetry.collector.fleet import Fleet, a_reference  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
 FOLDER = "EDGEKIT_BENCH_FOLDER"
@@ -252,6 +254,23 @@ def run(server: str, prepared: Path, requests: list[bytes], *, connections: int,
         return Figures(acks / elapsed, acks / server_cpu, cuts[49] * 1e3, cuts[98] * 1e3, client_cpu / elapsed)
 
 
+def measure(
+    servers: Sequence[str], *, rounds: int = 3, seconds: float = 6, connections: int = 64, most: int = 60_000,
+    server_core: int = 0, client_core: int = 1,
+) -> dict[str, list[Figures]]:  # fmt: skip
+    """Every server in turn, round after round. This process stays on the client's core afterwards."""
+    os.sched_setaffinity(0, {client_core})
+    results: dict[str, list[Figures]] = {}
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
+        requests = requests_of(Path(name), most)
+        for _ in range(rounds):
+            for server in servers:
+                figures = run(server, Path(name), requests, connections=connections, seconds=seconds, core=server_core)
+                results.setdefault(server, []).append(figures)
+                print(f"{server}: {figures}", file=sys.stderr)
+    return results
+
+
 def main() -> None:
     """Runs every server in turn, round after round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -263,16 +282,10 @@ def main() -> None:
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     options = parser.parse_args()
-    os.sched_setaffinity(0, {options.client_core})
-    results: dict[str, list[Figures]] = {}
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
-        requests = requests_of(Path(name), options.most)
-        for _ in range(options.rounds):
-            for server in options.servers.split(","):
-                how = {"connections": options.connections, "seconds": options.seconds, "core": options.server_core}
-                figures = run(server, Path(name), requests, **how)
-                results.setdefault(server, []).append(figures)
-                print(f"{server}: {figures}", file=sys.stderr)
+    results = measure(
+        options.servers.split(","), rounds=options.rounds, seconds=options.seconds, connections=options.connections,
+        most=options.most, server_core=options.server_core, client_core=options.client_core,
+    )  # fmt: skip
     print(
         f"load {os.getloadavg()[0]:.1f}; {options.connections} connections, {options.seconds:g} s, medians (min to max)"
     )

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from report import machine, spread
 
-from edgekit.telemetry.collector import layout as layouts
 from edgekit.telemetry.collector.layout import Layout
 from edgekit.telemetry.collector.reading import open_store
 from edgekit.telemetry.collector.rollups import Cell, add_to_rollup, open_stream
@@ -31,13 +30,8 @@ from tests.telemetry.collector.fleet import Fleet, a_reference
 TEMPLATES = 500
 
 
-def main() -> None:
-    """Fills a database, and asks it again and again."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--cold", action="store_true", help="have the kernel forget the file before each round")
-    options = parser.parse_args()
+def measure(windows: int = 10_000, rounds: int = 15, *, cold: bool = False) -> tuple[list[float], list[float], float]:
+    """Fills a database, and asks it again and again: (wall ms, CPU ms, MB), every cell compared with the exact sum."""
     reference = a_reference("bench", numbers=9, cells=136)
     layout = Layout.of(reference, LATENCY.size)
     fleet = Fleet(reference, seed=1)
@@ -50,13 +44,13 @@ def main() -> None:
         store.register(reference)
         with store.database.write() as cursor:
             stream = open_stream(cursor, StreamName(reference.model, reference.id), bootstrapped=False)
-            for i in range(options.windows):
+            for i in range(windows):
                 add_to_rollup(cursor, Cell(stream, i * 3600, ""), vectors[i % TEMPLATES], moments[i % TEMPLATES])
         store.close()
-        expected = sum(vectors[i % TEMPLATES] for i in range(options.windows))
+        expected = sum(vectors[i % TEMPLATES] for i in range(windows))
         wall, cpu = [], []
-        for _ in range(options.rounds):
-            if options.cold:
+        for _ in range(rounds):
+            if cold:
                 descriptor = os.open(path, os.O_RDONLY)
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 os.close(descriptor)
@@ -74,10 +68,19 @@ def main() -> None:
             if list(cells[feature]) != exact:
                 raise SystemExit(f"{feature} is not exact")
         size = path.stat().st_size / 1e6
-    width = {layouts.pack(vector)[0] for vector in vectors}
+    return wall, cpu, size
+
+
+def main() -> None:
+    """Prints what `measure` found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--cold", action="store_true", help="have the kernel forget the file before each round")
+    options = parser.parse_args()
+    wall, cpu, size = measure(options.windows, options.rounds, cold=options.cold)
     print(machine("numpy"))
-    features = len(reference.features)
-    print(f"{options.windows:,} windows of {features} features, {size:.0f} MB, {width} bytes a cell, all cells exact")
+    print(f"{options.windows:,} windows of ten features, {size:.0f} MB, all cells exact")
     how = ", cold" if options.cold else ""
     print(f"{options.rounds} rounds{how}: wall ms {spread(wall, 1)}, CPU ms {spread(cpu, 1)}")
 

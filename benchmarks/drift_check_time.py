@@ -3,18 +3,20 @@
     python benchmarks/drift_check_time.py [--evidently PYTHON]
 
 EdgeKit: distances and thresholds from count arrays; the whole `judge` (rules, distances, thresholds, verdicts as
-values) from the windows that a collector adds up; and the counting itself, which devices do. CPU time, median and range
-of the runs. Beside it the KS distance over cells against SciPy's on the raw values, on five distributions.
+values with their texts) from the windows that a collector adds up, once where all is quiet and once where all 50 moved;
+and the counting itself, which devices do. CPU time, median and range of the runs. Beside it the distance of raw values
+as SciPy computes it, against both ends that counts give, and their middle.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -23,25 +25,58 @@ from edgekit.telemetry.drift.distances import distances
 from edgekit.telemetry.drift.judge import judge
 from edgekit.telemetry.drift.layout import Layout
 from edgekit.telemetry.references.columns import Column, counts_of, features_of
-from edgekit.telemetry.reporter.distance import ks_of_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROWS, FEATURES = 10_000, 50
+DECISIONS, QUIET, MOVED, COUNTING, SCIPY, EVIDENTLY = (
+    "EdgeKit: all distances and decisions from count arrays",
+    "EdgeKit: judge, from windows to verdicts, all quiet",
+    "EdgeKit: judge, from windows to verdicts with texts, all moved",
+    "EdgeKit: counting 10,000 rows (devices do it)",
+    "SciPy: ks_2samp on raw values, asymptotic",
+    "Evidently: DataDriftPreset() on raw values",
+)
 
 
-def timed(label: str, call: Callable[[], object], runs: int) -> float:
-    """Prints and returns the median CPU time in ms."""
-    call()
-    took = []
-    for _ in range(runs):
-        began = time.process_time_ns()
-        call()
-        took.append((time.process_time_ns() - began) / 1e6)
-    middle = statistics.median(took)
-    print(f"{label:62s}{middle:12.3f} ms   {min(took):.3f}–{max(took):.3f}   {runs} runs", flush=True)
-    return middle
+def check_times(evidently: str | None = None, *, rounds: int = 40) -> dict[str, list[float]]:
+    """CPU ms of each way, in turn; `evidently` is an interpreter that has it."""
+    rng = np.random.default_rng(0)
+    reference, window = rng.normal(size=(ROWS, FEATURES)), rng.normal(size=(ROWS, FEATURES))
+    layout = Layout(features_of([Column(f"f{i}", "number", reference[:, i]) for i in range(FEATURES)]))
+    quiet = [counts_of(feature, window[:, i]) for i, feature in enumerate(layout.features)]
+    moved = [counts_of(feature, 1.4 * window[:, i] + 0.5) for i, feature in enumerate(layout.features)]
+    flat = layout.flat([of.cells for of in quiet])
+    low, high = np.array([c.min for c in quiet]), np.array([c.max for c in quiet])
+
+    def decide() -> object:
+        found = distances(layout, flat, low, high)
+        return found.ks > layout.thresholds(found.n, 0.05)
+
+    often: dict[str, Callable[[], object]] = {
+        DECISIONS: decide, QUIET: lambda: judge(layout, quiet), MOVED: lambda: judge(layout, moved),
+    }  # fmt: skip
+    seldom: dict[str, Callable[[], object]] = {
+        COUNTING: lambda: [counts_of(f, window[:, i]) for i, f in enumerate(layout.features)],
+        SCIPY: lambda: [
+            stats.ks_2samp(reference[:, i], window[:, i], method="asymp") for i in range(FEATURES)
+        ],
+    }  # fmt: skip
+    took: dict[str, list[float]] = {}
+    for number in range(rounds):
+        ways = {**often, **(seldom if number % 8 == 0 else {})}
+        for name, call in ways.items():
+            for _ in range(5 if name in often else 1):
+                began = time.process_time_ns()
+                call()
+                took.setdefault(name, []).append((time.process_time_ns() - began) / 1e6)
+    if evidently:
+        done = subprocess.run([evidently, "-c", _PEER], capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Evidently: {done.stderr.strip().splitlines()[-1:]}")
+        took[EVIDENTLY] = [float(each) for each in done.stdout.split()]
+    return took
 
 
 _PEER = f"""
@@ -58,9 +93,55 @@ for _ in range(4):
     began = time.process_time()
     Report([DataDriftPreset()]).run(window, reference).dict()
     took.append((time.process_time() - began) * 1e3)
-took = sorted(took[1:])
-print(f"{{took[1]:.0f}} ms   {{took[0]:.0f}}–{{took[2]:.0f}}   3 runs")
+print(*took[1:])
 """
+
+
+class KsError(NamedTuple):
+    """Of SciPy's KS on raw values, the largest over all windows.
+
+    `above` is how far it is above the lower end, `outside` of both ends (negative where it never is), `off` their
+    middle; `heaviest` is the mass of the heaviest cell.
+    """
+
+    name: str
+    n: int
+    above: float
+    outside: float
+    off: float
+    heaviest: float
+
+
+DRAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "lognormal": lambda rng, n: rng.lognormal(0, 1.5, n),
+    "two modes": lambda rng, n: np.where(rng.random(n) < 0.5, rng.normal(-3, 1, n), rng.normal(3, 1, n)),
+    "gamma": lambda rng, n: rng.gamma(0.5, 2, n),
+    "far from zero": lambda rng, n: 1e6 + rng.normal(size=n),
+}
+
+
+def ks_errors(sizes: tuple[int, ...] = (300, 1000, 10_000, 100_000), windows: int = 12) -> list[KsError]:
+    """For windows drawn as the reference, moved up and down by up to .22 standard deviations, and made wider."""
+    rng = np.random.default_rng(0)
+    rows: list[KsError] = []
+    for (name, draw), n in itertools.product(DRAWS.items(), sizes):
+        values = draw(rng, 100_000)
+        layout = Layout(features_of([Column("x", "number", values)]))
+        sd, middle = values.std(), values.mean()
+        above, outside, off = [], [], []
+        for i in range(windows if n < 100_000 else max(4, windows // 4)):
+            for scale, shift in ((1.0, 0.0), (1.0, 0.02 * i), (1.0, -0.02 * i), (1 + 0.05 * i, 0.0)):
+                seen = (draw(rng, n) - middle) * scale + middle + shift * sd
+                exact = float(stats.ks_2samp(values, seen, method="asymp").statistic)
+                found = distances(layout, layout.flat([counts_of(layout.features[0], seen).cells]))
+                least, most = float(found.ks[0]), float(found.most[0])
+                above.append(exact - least)
+                outside.append(max(least - exact, exact - most))
+                off.append(abs(exact - (least + most) / 2))
+        heaviest = max(layout.features[0].cells) / layout.features[0].n
+        rows.append(KsError(name, n, max(above), max(outside), max(off), heaviest))
+    return rows
 
 
 def main() -> None:
@@ -69,51 +150,16 @@ def main() -> None:
     parser.add_argument("--evidently", help="an interpreter that has Evidently")
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    rng = np.random.default_rng(0)
-    reference, window = rng.normal(size=(ROWS, FEATURES)), rng.normal(size=(ROWS, FEATURES))
-    layout = Layout(features_of([Column(f"f{i}", "number", reference[:, i]) for i in range(FEATURES)]))
-    counts = [counts_of(feature, window[:, i]) for i, feature in enumerate(layout.features)]
-    flat = layout.flat([of.cells for of in counts])
-    low, high = np.array([c.min for c in counts]), np.array([c.max for c in counts])
-
-    def decide() -> np.ndarray:
-        found = distances(layout, flat, low, high)
-        return np.asarray(found.ks > layout.thresholds(found.n, 0.05))
-
-    ours = timed("EdgeKit: all distances and decisions from count arrays", decide, 200)
-    timed("EdgeKit: judge, from windows to verdicts with rules", lambda: judge(layout, counts), 200)
-    timed("EdgeKit: counting 10,000 rows (devices do it)", lambda: [
-        counts_of(f, window[:, i]) for i, f in enumerate(layout.features)], 5)  # fmt: skip
-    scipy = timed("SciPy: ks_2samp on raw values, asymptotic", lambda: [
-        stats.ks_2samp(reference[:, i], window[:, i], method="asymp") for i in range(FEATURES)], 5)  # fmt: skip
-    print(f"{'':62s}{scipy / ours:12.0f} times as long as EdgeKit")
-    if options.evidently:
-        done = subprocess.run(
-            [options.evidently, "-c", _PEER], capture_output=True, text=True, timeout=600, check=False
-        )
-        print(f"{'Evidently: DataDriftPreset() on raw values':62s}{done.stdout.strip() or done.stderr[-200:]:>12s}")
-
-    print("\nKS over cells below SciPy's on raw values (reference 100,000, windows of 10,000), the largest of 20")
-    print(f"  {'':20s}{'same':>8s}{'moved':>8s}{'heaviest cell':>16s}")
-    draws: dict[str, Callable[[int], np.ndarray]] = {
-        "normal": lambda n: rng.normal(size=n),
-        "lognormal": lambda n: rng.lognormal(0, 1.5, n),
-        "two modes": lambda n: np.where(rng.random(n) < 0.5, rng.normal(-3, 1, n), rng.normal(3, 1, n)),
-        "gamma": lambda n: rng.gamma(0.5, 2, n),
-        "far from zero": lambda n: 1e6 + rng.normal(size=n),
-    }
-    for name, draw in draws.items():
-        values = draw(100_000)
-        (feature,) = features_of([Column("x", "number", values)])
-        worst = []
-        for step in (0.0, 0.02):
-            below = []
-            for i in range(20):
-                seen = draw(10_000) + step * i * values.std()
-                exact = stats.ks_2samp(values, seen, method="asymp").statistic
-                below.append(exact - ks_of_cells(feature.cells, counts_of(feature, seen).cells))
-            worst.append(max(below))
-        print(f"  {name:20s}{worst[0]:8.4f}{worst[1]:8.4f}{max(feature.cells) / feature.n:16.4f}")
+    print("| CPU ms | median | range | runs |\n|---|---:|---:|---:|")
+    for name, took in check_times(options.evidently).items():
+        middle = statistics.median(took)
+        print(f"| {name} | {middle:,.2f} | {min(took):,.2f} to {max(took):,.2f} | {len(took)} |", flush=True)
+    print("\nSciPy's KS of raw values (reference 100,000): above the lower end, and off the middle of both ends\n")
+    print("| | n | above the lower end | off the middle | outside of both | heaviest cell |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, n, above, outside, off, heaviest in ks_errors():
+        beyond = "never" if outside < 1e-9 else f"{outside:.4f}"
+        print(f"| {name} | {n:,} | {above:.4f} | {off:.4f} | {beyond} | {heaviest:.4f} |")
 
 
 if __name__ == "__main__":

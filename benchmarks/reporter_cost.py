@@ -191,6 +191,48 @@ def import_ms(python: str, statement: str, path: str = "") -> float:
     return (min(spent[statement]) - min(spent["pass"])) * 1000
 
 
+MINE = ("ours native/lists", "ours native/numpy rows", "ours native/batch", "ours numpy/numpy rows",
+        "ours numpy/lists", "ours numpy/batch", "ours stdlib/lists")  # fmt: skip
+PEERS = ("kll 200", "kll 1000", "ddsketch", "fastdigest", "crick", "tdigest", "whylogs")
+IMPORTED = ("ddsketch", "datasketches", "whylogs")
+
+
+def measure(peers: str, *, rounds: int = ROUNDS) -> dict[str, list[dict[str, Any]]]:
+    """Every round of ours and of the peers, in a process each, in turn; `peers` is the Python that has them."""
+    from edgekit.telemetry.reporter.build import build
+
+    build()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number in range(rounds):
+        for name in [*MINE, *PEERS]:
+            command = [sys.executable if name in MINE else peers, __file__, "--round", name]
+            command += ["--sizes"] if not number and name not in MINE[1:] else []
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+                continue
+            found.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def packaging(peers: str) -> dict[str, float]:
+    """KB of what is installed, and ms of CPU that imports add, ours and the peers'."""
+    from edgekit.telemetry.packaging import wheel, zipapp
+
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        made = wheel(Path(folder))
+        found["wheel_kb"] = made.stat().st_size / 1024
+        found["zipapp_kb"] = zipapp(Path(folder) / "report.pyz").stat().st_size / 1024
+        site = Path(folder) / "site"
+        zipfile.ZipFile(made).extractall(site)
+        compileall.compile_dir(site, quiet=1)
+        found["edgekit_reporter"] = import_ms(peers, "from edgekit_reporter import Reporter; Reporter.open", str(site))
+    for name in IMPORTED:
+        found[name] = import_ms(peers, f"import {name}")
+    return found
+
+
 def main() -> None:
     """Runs every round in a process of its own, in turn, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -204,23 +246,7 @@ def main() -> None:
         found = ours(name.split()[1], kind, sizes=given.sizes) if mine_too else peer(name, sizes=given.sizes)
         print(json.dumps(found))
         return
-    from edgekit.telemetry.packaging import wheel, zipapp
-    from edgekit.telemetry.reporter.build import build
-
-    build()
-    mine = ["ours native/lists", "ours native/numpy rows", "ours native/batch", "ours numpy/numpy rows"]
-    mine += ["ours numpy/lists", "ours numpy/batch", "ours stdlib/lists"]
-    peers = ["kll 200", "kll 1000", "ddsketch", "fastdigest", "crick", "tdigest", "whylogs"]
-    rounds: dict[str, list[dict[str, Any]]] = {}
-    for number in range(ROUNDS):
-        for name in [*mine, *peers]:
-            command = [sys.executable if name in mine else given.peers, __file__, "--round", name]
-            command += ["--sizes"] if not number and name not in mine[1:] else []
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                continue
-            rounds.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
+    rounds = measure(given.peers)
     print(f"load {os.getloadavg()[0]:.1f}; least (median) of the rounds\n")
     print("| | ns a value | bytes a feature at n = 1,000 | after zlib | at 100,000 | after zlib |")
     print("|---|---|---|---|---|---|")
@@ -231,20 +257,14 @@ def main() -> None:
         print(f"| {name} | {min(times):,.0f} ({statistics.median(times):,.0f}) | {cells} |")
     print(
         "\nwith a latency, ns a call:",
-        {n: round(f[0]["with_latency_ns_per_call"]) for n, f in rounds.items() if n in mine},
+        {n: round(f[0]["with_latency_ns_per_call"]) for n, f in rounds.items() if n in MINE},
     )
-    print("state, bytes a feature:", {name: round(rounds[name][0]["state_bytes"]) for name in mine[:1]})
-    with tempfile.TemporaryDirectory() as folder:
-        made = wheel(Path(folder))
-        app = zipapp(Path(folder) / "report.pyz")
-        print(f"wheel {made.stat().st_size / 1024:.0f} KB, one file {app.stat().st_size / 1024:.0f} KB, dependencies 0")
-        site = Path(folder) / "site"
-        zipfile.ZipFile(made).extractall(site)
-        compileall.compile_dir(site, quiet=1)
-        ms = import_ms(given.peers, "from edgekit_reporter import Reporter; Reporter.open", str(site))
-        print(f"import edgekit_reporter adds {ms:.0f} ms of CPU")
-    for name in ("ddsketch", "datasketches", "whylogs"):
-        print(f"import {name} adds {import_ms(given.peers, f'import {name}'):.0f} ms")
+    print("state, bytes a feature:", {name: round(rounds[name][0]["state_bytes"]) for name in MINE[:1]})
+    packed = packaging(given.peers)
+    print(f"wheel {packed['wheel_kb']:.0f} KB, one file {packed['zipapp_kb']:.0f} KB, dependencies 0")
+    print(f"import edgekit_reporter adds {packed['edgekit_reporter']:.0f} ms of CPU")
+    for name in IMPORTED:
+        print(f"import {name} adds {packed[name]:.0f} ms")
 
 
 if __name__ == "__main__":
