@@ -332,12 +332,12 @@ def main() -> None:
     options = parser.parse_args()
     targets = Targets(options)
     before = machine("numpy", "scipy")
-    rows = [row for name in options.only.split(",") for row in measured(targets, name)]
-    print(f"{before}; load at the end {os.getloadavg()[0]:.1f}\n")
-    print("| what | goal | ours | peers | | script |\n|---|---|---|---|---|---|")
-    for row in rows:
-        met = {True: "met", False: "**missed**", None: "–"}[row.met]
-        print(f"| {row.what} | {row.goal} | {row.ours} | {row.peer or '–'} | {met} | `{row.script}` |")
+    print(f"{before}\n\n| what | goal | ours | peers | | script |\n|---|---|---|---|---|---|")
+    for name in options.only.split(","):
+        for row in measured(targets, name):
+            met = {True: "met", False: "**missed**", None: "–"}[row.met]
+            print(f"| {row.what} | {row.goal} | {row.ours} | {row.peer or '–'} | {met} | `{row.script}` |", flush=True)
+    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -87,8 +87,9 @@ def command(
 def _of_table(path: Path, data: Path, given: dict[str, object]) -> DriftVerdict:
     from edgekit.errors import DataError
     from edgekit.telemetry.drift.check_data import check_data
+    from edgekit.telemetry.references.files import read_arrays
     from edgekit.telemetry.references.observing import has_tensors, observed
-    from edgekit.telemetry.references.tables import read_arrays, read_table
+    from edgekit.telemetry.references.tables import read_table
     from edgekit.telemetry.reporter.errors import InvalidReference
     from edgekit.telemetry.reporter.reference import Reference
 

@@ -1,6 +1,7 @@
 """Making references: what was normal, from the data that a model was made with or from any table.
 
     tables        CSV, Parquet and NPZ as columns: which are numbers, categories, times, and which are left out
+    files         the three formats as raw columns
     columns       one column of values to one feature: cells, counts, moments, noise floors; and a column's counts
     calibration   the noise floors: how far quiet windows lie from their reference
     joint         how the numbers of a row go together: frequencies, their sums, noise floors

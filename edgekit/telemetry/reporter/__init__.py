@@ -12,6 +12,8 @@ every import in here is relative. docs/telemetry-reporter.md is the guide.
 What windows are:
 
     reference    what was normal: cells per feature, from the data that the model was made with
+    features     its parts: tensors, and the features that are counted of them
+    joint        how features go together, as whole numbers that add up
     cells        how cells are cut from data: equal mass, atoms, tails
     window       what was seen between two instants, as counts over those cells; windows merge exactly
     wire         windows as bytes, in frames (wire_layout, wire_writing, wire_reading: the window itself)
@@ -22,6 +24,7 @@ How they come about:
 
     summaries    tensors as a few numbers (summaries_stdlib, summaries_numpy: the two ways to compute them)
     counting     rows of numbers into cells (counting_numpy, _native.c and build: the faster ways)
+    joint_counting    the same rows into a joint's vector
     sources      from the program's values to rows, and to the counters of their features
     recorder     counts of a stretch of time;  bootstrap: the same without a reference, which it makes
     opening      the open window: since when, until when
