@@ -63,7 +63,7 @@ def run_request(
     with device.start(runner, asked, idle_timeout_s=idle_timeout_s, step=step) as lines:
         received = 0
         for count, line in enumerate(lines, start=1):
-            event = _parse(device, line)
+            event = _parse(device, runner, line)
             if event["event"] not in passing:
                 received += len(line)
                 events.append(event)
@@ -104,14 +104,14 @@ def device_info(device: RunnerDevice, *, timeout_s: float = 180) -> dict[str, An
     return info
 
 
-def _parse(device: RunnerDevice, line: str) -> dict[str, Any]:
+def _parse(device: RunnerDevice, runner: Runner, line: str) -> dict[str, Any]:
     event = parse_event(line)
     if event is not None:
         return event
-    raise RunnerError(
-        f"{device.name} sent a line that is no event of the runner: {line[:_QUOTED]!r}.",
-        remedy="Check that `python` in the target is a Python 3.8 or newer, and that nothing prints at its start.",
-    )
+    remedy = "Check that `python` in the target is a Python 3.8 or newer, and that nothing prints at its start."
+    if runner.kind == "browser":
+        remedy = "Check what the page at this address is, and that nothing changes it on its way."
+    raise RunnerError(f"{device.name} sent a line that is no event of the runner: {line[:_QUOTED]!r}.", remedy=remedy)
 
 
 def _failure(

@@ -1,7 +1,8 @@
 """A package for web applications: the payload, a typed module over LiteRT.js, and a page that proves it.
 
     index.ts .js .d.ts    the model: named inputs and outputs, generated from the manifest
-    litert.ts .js .d.ts   what it stands on: checks, quantization, tensors; the same in every bundle
+    litert.ts .js .d.ts   what it stands on: checks, buffers; the same in every bundle
+    tensors.ts .js .d.ts  types, quantization, what is thrown; likewise
     golden.ts .js .d.ts   golden inputs against golden outputs, and times, in a browser
     model.tflite golden/  the payload and its golden data
     check.html            runs golden.js where the bundle is served
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent.parent / "templates" / "web"
 _SHARED = Path(web.__file__).parent
 """What EdgeKit's own page stands on as well (edgekit.runner.web): one wrapper, not two that may disagree."""
+_SHARED_PARTS = ("litert", "tensors", "golden")
 
 
 class Web:
@@ -51,11 +53,7 @@ class Web:
         golden = variant.manifest.golden
         return {
             "check.html": _TEMPLATES / "check.html",
-            **{
-                f"{part}{end}": _SHARED / f"{part}{end}"
-                for part in ("litert", "golden")
-                for end in (".ts", ".js", ".d.ts")
-            },
+            **{f"{part}{end}": _SHARED / f"{part}{end}" for part in _SHARED_PARTS for end in (".ts", ".js", ".d.ts")},
             "index.ts": typescript(artifact),
             "index.js": javascript(artifact),
             "index.d.ts": declarations(artifact),

@@ -29,7 +29,8 @@ PROGRAMS = (
 FLAGS = (
     "--remote-debugging-pipe",  # it ends when that closes
     "--no-first-run", "--no-default-browser-check", "--disable-default-apps", "--disable-extensions", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--password-store=basic", "--mute-audio",
+    "--disable-background-networking", "--disable-component-update", "--password-store=basic",
+    "--use-mock-keychain", "--mute-audio",
     "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
     "--enable-blink-features=ForceEagerMeasureMemory",  # else a page waits for the next garbage collection

@@ -1,10 +1,12 @@
 """What runs a payload in a browser: the wrapper of LiteRT.js that web bundles hold, and the runner as a page.
 
-    litert          a payload in LiteRT.js: real values in and out, checked before use. Bundles hold it as well
-    golden          .npy files, and a bundle's own check. Bundles hold it as well
+    litert          a payload in LiteRT.js: real values in and out, checked before use. Bundles hold it, as the next two
+    tensors         types of tensors, stored and real values
+    golden          .npy files, and a bundle's own check
     runner          takes one request from EdgeKit's server, carries it out, tells events
     session         an artifact as the runner runs it: set inputs, invoke, get outputs
     measure         the clock, warm-up to a steady state, samples: `edgekit.runner.measure` for a coarse clock
+    sustain         minutes of invokes, told second by second: `edgekit.runner.sustain`
     compare         what "the same answer" means: `edgekit.runner.compare`
     facts           what a page can say of its browser
     events          one line of JSON an event, over a WebSocket

@@ -1,5 +1,5 @@
 /** What "the same answer" means: `edgekit.runner.compare`, number for number. */
-import type { Values } from "./litert.js";
+import type { Values } from "./tensors.js";
 
 /** One output against the host's, over all elements of all samples; the words are those of docs/formats/artifact.md. */
 export interface Comparison {

@@ -1,6 +1,6 @@
 /** What a page can say of the browser and the machine that it runs in, and of what it cannot, why. */
 import { supportsFeature } from "@litertjs/core";
-import { text } from "./litert.js";
+import { text } from "./tensors.js";
 const MEMORY_PATIENCE_MS = 30_000;
 const FROM_THE_MACHINE = [
     "cpu_model", "cores", "affinity", "machine", "kernel", "os", "python", "libc", "boot_id", "memory_total_bytes", "governor",

@@ -1,6 +1,6 @@
 /** What a page can say of the browser and the machine that it runs in, and of what it cannot, why. */
 import { supportsFeature } from "@litertjs/core";
-import { text } from "./litert.js";
+import { text } from "./tensors.js";
 
 export interface Facts {
     readonly values: Record<string, unknown>;

@@ -1,5 +1,6 @@
 /** Proves a bundle where it runs: golden inputs through the model, its answers against those of the host. */
-import { type Model, type ModelSpec, type Values } from "./litert.js";
+import { type Model, type ModelSpec } from "./litert.js";
+import { type Values } from "./tensors.js";
 /** How close one output came: null where all answers are equal to the bit. */
 export interface OutputReport {
     readonly output: string;

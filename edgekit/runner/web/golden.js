@@ -1,5 +1,4 @@
-/** Proves a bundle where it runs: golden inputs through the model, its answers against those of the host. */
-import { ARRAYS, ModelError } from "./litert.js";
+import { ARRAYS, ModelError } from "./tensors.js";
 /** All golden samples of a bundle, as `run` takes them, and what the host answered. `base`: the bundle's folder. */
 export async function goldenSamples(spec, base) {
     return {

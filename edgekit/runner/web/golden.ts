@@ -1,5 +1,6 @@
 /** Proves a bundle where it runs: golden inputs through the model, its answers against those of the host. */
-import { ARRAYS, ModelError, type Model, type ModelSpec, type TensorSpec, type Values } from "./litert.js";
+import { type Model, type ModelSpec } from "./litert.js";
+import { ARRAYS, ModelError, type TensorSpec, type Values } from "./tensors.js";
 
 /** How close one output came: null where all answers are equal to the bit. */
 export interface OutputReport { readonly output: string; readonly snrDb: number | null; readonly passed: boolean }

@@ -1,16 +1,5 @@
-export type Values = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Int32Array | BigInt64Array;
-/** One tensor: the manifest's words, and how the payload calls it. */
-export interface TensorSpec {
-    readonly name: string;
-    readonly binding: string;
-    readonly shape: readonly number[];
-    readonly dtype: "float32" | "float64" | "int8" | "uint8" | "int16" | "int32" | "int64" | "bool";
-    /** `real = scale × (stored - zeroPoint)`; null where values are stored as they are. */
-    readonly quantization: {
-        readonly scale: number;
-        readonly zeroPoint: number;
-    } | null;
-}
+import { type TensorSpec } from "./tensors.js";
+export { ModelError, type Problem, type TensorSpec, type Values } from "./tensors.js";
 /** What is generated from an artifact's manifest. */
 export interface ModelSpec {
     readonly model: string;
@@ -37,12 +26,6 @@ export interface LoadOptions {
     runtime?: string | URL;
     /** Where the payload is served; beside the generated module if not given. */
     payload?: string | URL;
-}
-export type Problem = "runtime" | "version" | "unreachable" | "damaged" | "mismatch" | "input" | "closed";
-/** Everything that this module throws on purpose: what happened, where, and what to do. */
-export declare class ModelError extends Error {
-    readonly problem: Problem;
-    constructor(problem: Problem, what: string, remedy: string);
 }
 /** Loads, checks and compiles a model. Several models share one runtime. */
 export declare function load<Inputs, Outputs>(spec: ModelSpec, beside: URL, options?: LoadOptions): Promise<Model<Inputs, Outputs>>;

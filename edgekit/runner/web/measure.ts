@@ -64,7 +64,7 @@ export class Sampler {
     }
 
     /** Whether a sample of `meanNs` an invoke is too short for the clock; then the next ones take more invokes. */
-    private grow(meanNs: number): boolean {
+    grow(meanNs: number): boolean {
         const wanted = STEPS * this.resolutionNs;
         if (meanNs * this.invokes >= wanted || this.invokes >= MOST_INVOKES) {
             return false;

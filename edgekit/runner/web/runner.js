@@ -7,10 +7,10 @@
 import { atLeast, compare } from "./compare.js";
 import { Events } from "./events.js";
 import { gather, memory } from "./facts.js";
-import { text } from "./litert.js";
 import { clockResolutionNs, Sampler, timeOnce } from "./measure.js";
 import { Artifact, runtime, Session } from "./session.js";
 import { sustain } from "./sustain.js";
+import { text } from "./tensors.js";
 const SCHEMA = 2;
 const FLUSH_MS = 2000;
 const DELEGATES = [undefined, null, "wasm"];

@@ -7,10 +7,10 @@
 import { atLeast, compare, type Comparison } from "./compare.js";
 import { Events } from "./events.js";
 import { type Facts, gather, memory } from "./facts.js";
-import { text, type TensorSpec, type Values } from "./litert.js";
 import { clockResolutionNs, Sampler, timeOnce } from "./measure.js";
 import { Artifact, runtime, Session } from "./session.js";
 import { sustain } from "./sustain.js";
+import { text, type TensorSpec, type Values } from "./tensors.js";
 
 const SCHEMA = 2;
 const FLUSH_MS = 2000;

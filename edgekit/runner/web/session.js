@@ -1,7 +1,8 @@
 /** An artifact as the runner runs it: inputs set once, invoked many times, outputs read when they are wanted. */
 import { getGlobalLiteRtPromise, loadLiteRt } from "@litertjs/core";
 import { asTaken, readNpy } from "./golden.js";
-import { ModelError, Payload, text, toReal, toStored } from "./litert.js";
+import { Payload } from "./litert.js";
+import { ModelError, text, toReal, toStored } from "./tensors.js";
 /** An artifact that lies below `folder` of this page's server. */
 export class Artifact {
     folder;

@@ -2,7 +2,8 @@
 import { getGlobalLiteRtPromise, loadLiteRt, type LiteRt } from "@litertjs/core";
 
 import { asTaken, readNpy } from "./golden.js";
-import { type Buffer, ModelError, Payload, type TensorSpec, text, toReal, toStored, type Values } from "./litert.js";
+import { type Buffer, Payload } from "./litert.js";
+import { ModelError, type TensorSpec, text, toReal, toStored, type Values } from "./tensors.js";
 
 /** What the runner reads of an artifact's manifest.json (docs/formats/artifact.md). */
 export interface Manifest {

@@ -27,5 +27,6 @@ export async function sustain(sampler, durationNs, chunkNs, events) {
             at_ns: at, n, max_ns: most, total_ns: total, kept_ns: kept, temperature_c: null, frequency_hz: null,
             missing: MISSING,
         });
+        sampler.grow(total / n);
     }
 }

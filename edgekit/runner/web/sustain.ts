@@ -32,5 +32,6 @@ export async function sustain(sampler: Sampler, durationNs: number, chunkNs: num
             at_ns: at, n, max_ns: most, total_ns: total, kept_ns: kept, temperature_c: null, frequency_hz: null,
             missing: MISSING,
         });
+        sampler.grow(total / n);
     }
 }

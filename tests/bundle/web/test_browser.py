@@ -170,7 +170,7 @@ def test_inputs_are_quantized_as_on_the_host(page: Callable[[str], Page]) -> Non
         wanted = _to_stored(values, {"dtype": "int8", "scale": scale, "zero_point": zero_point})
         got = opened.tab.evaluate(
             """async ([values, scale, zeroPoint]) => {
-                const { toStored } = await import("./litert.js");
+                const { toStored } = await import("./tensors.js");
                 const tensor = { name: "x", shape: [values.length], dtype: "int8", quantization: { scale, zeroPoint } };
                 return Array.from(toStored(tensor, Float32Array.from(values)));
             }""",

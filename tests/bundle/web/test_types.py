@@ -57,11 +57,13 @@ def test_the_javascript_is_what_the_compiler_makes_of_the_typescript(
     bundle, built = tmp_path / "bundle", tmp_path / "built"
     write_bundle([many_tensors], "web", bundle)
     built.mkdir()
-    for name in ("index.ts", "litert.ts", "golden.ts"):
+    for name in ("index.ts", "litert.ts", "tensors.ts", "golden.ts"):
         shutil.copy(bundle / name, built)
     assert compiled(built, node_modules) == ""
     emitted = sorted(file.name for file in (built / "out").iterdir())
-    assert emitted == sorted(f"{name}.{ending}" for name in ("index", "litert", "golden") for ending in ("js", "d.ts"))
+    assert emitted == sorted(
+        f"{name}.{ending}" for name in ("index", "litert", "tensors", "golden") for ending in ("js", "d.ts")
+    )
     for name in emitted:
         assert (bundle / name).read_text() == (built / "out" / name).read_text(), name
 

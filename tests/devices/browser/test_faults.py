@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,8 +26,7 @@ from tests.browser import chromium
 from tests.devices.browser.conftest import BRIEF, main_process, nothing_is_left, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from edgekit.artifact import Artifact
 
@@ -82,6 +86,31 @@ def test_a_page_that_hangs_is_ended(browser_target: Callable[..., Target], float
         measure_until(device, float32, "golden", hang)
     assert 7 < time.monotonic() - began[0] < 30
     assert nothing_is_left()
+
+
+STARTS = """
+import sys, time
+from edgekit.devices.browser.program import Browser, find_browser
+browser = Browser(find_browser(None), "about:blank", headless=True, arguments=())
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_no_browser_outlives_an_edgekit_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"started\n"
+        end = time.monotonic() + 60
+        while not processes("renderer") and time.monotonic() < end:
+            time.sleep(0.1)
+        assert processes("renderer")
+        starter.kill()
+    while processes() and time.monotonic() < end + 30:
+        time.sleep(0.1)
+    assert not processes()
+    for profile in Path(tempfile.gettempdir()).glob("edgekit-browser-*"):
+        shutil.rmtree(profile)
 
 
 def test_what_is_no_model_is_told(browser_target: Callable[..., Target], tmp_path: Path) -> None:
@@ -179,3 +208,38 @@ def test_a_page_that_a_person_opens_is_measured_again_and_again_until_it_is_clos
     assert second.passed
     assert isinstance(lost, ConnectionLostError), lost
     assert "was closed, crashed or lost its network while running the runner" in lost.what
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An address of this machine that is none of loopback's, as one in a network is: pages from it are not secure."""
+    own = "198.51.100.43"
+    subprocess.run(["ip", "address", "add", f"{own}/32", "dev", "lo"], check=True)
+    yield own
+    subprocess.run(["ip", "address", "del", f"{own}/32", "dev", "lo"], check=True)
+
+
+def test_a_page_from_the_network_is_measured_by_a_coarse_clock(
+    browser_target: Callable[..., Target], float32: Artifact, address: str
+) -> None:
+    """Neither isolated nor secure: no memory figure, no sha256 in the page, and 100 µs a step."""
+    with chromium() as browser, connect_runner(browser_target(start=False, listen=address)) as device:
+        tab = browser.new_context().new_page()
+        tab.goto(str(device.invitation).rpartition(" ")[2])
+        said: list[Any] = []
+        measuring = threading.Thread(target=lambda: said.append(bench(device, float32, threads=1, blocks=2)))
+        measuring.start()
+        end = time.monotonic() + 120
+        while measuring.is_alive() and time.monotonic() < end:
+            tab.wait_for_timeout(50)
+        measuring.join(10)
+    (run,) = said
+    assert run.context.execution == "page loaded anew"
+    for block in run.blocks:
+        assert block.before.values["clock_resolution_ns"] == 100_000
+        assert block.before.values["cross_origin_isolated"] is False
+        assert block.before.values["cpu_model"] is None
+        assert block.invokes_per_sample > 20
+        assert block.page_memory is not None
+        assert block.page_memory.bytes is None
+        assert "cross-origin isolated" in (block.page_memory.because or "")
