@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,8 +40,16 @@ def browser_target(node_modules: Path, tmp_path: Path) -> Callable[..., Target]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def _profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsers of a test have their profiles in its folder: nobody else's browser is taken for one of them."""
+    (tmp_path / "p").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "p"))
+
+
 def processes(kind: str = "") -> list[int]:
-    """The processes of browsers that EdgeKit started: all of them, or those of a kind such as `renderer`."""
+    """The processes of this test's browsers: all of them, or those of a kind such as `renderer`."""
+    profile = f"--user-data-dir={tempfile.gettempdir()}/edgekit-browser-"
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -50,27 +57,15 @@ def processes(kind: str = "") -> list[int]:
                 words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").replace("\0", " ")
             except OSError:
                 continue
-            ours = "edgekit-browser-" in words and int(folder.name) != os.getpid()
-            if ours and (f"--type={kind} " in words if kind else True):
+            if profile in words and (f"--type={kind} " in words if kind else True):
                 found.append(int(folder.name))
     return found
 
 
 def main_process() -> int:
-    """The browser itself."""
-    (found,) = set(processes()) - {pid for kind in _kinds() for pid in processes(kind)}
+    """The browser itself: the one without a type."""
+    (found,) = (pid for pid in processes() if b"--type=" not in Path(f"/proc/{pid}/cmdline").read_bytes())
     return found
-
-
-def _kinds() -> set[str]:
-    kinds = set()
-    for pid in processes():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        kinds |= {word.removeprefix("--type=") for word in " ".join(words).split() if word.startswith("--type=")}
-    return kinds
 
 
 def nothing_is_left(within_s: float = 10) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +25,7 @@ from tests.devices.browser.conftest import BRIEF, main_process, nothing_is_left,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from edgekit.artifact import Artifact
 
@@ -89,7 +88,8 @@ def test_a_page_that_hangs_is_ended(browser_target: Callable[..., Target], float
 
 
 STARTS = """
-import sys, time
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
 from edgekit.devices.browser.program import Browser, find_browser
 browser = Browser(find_browser(None), "about:blank", headless=True, arguments=())
 print("started", flush=True)
@@ -98,7 +98,7 @@ time.sleep(600)
 
 
 def test_no_browser_outlives_an_edgekit_that_was_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE) as starter:
+    with subprocess.Popen([sys.executable, "-c", STARTS, tempfile.gettempdir()], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"started\n"
         end = time.monotonic() + 60
@@ -109,8 +109,6 @@ def test_no_browser_outlives_an_edgekit_that_was_killed() -> None:
     while processes() and time.monotonic() < end + 30:
         time.sleep(0.1)
     assert not processes()
-    for profile in Path(tempfile.gettempdir()).glob("edgekit-browser-*"):
-        shutil.rmtree(profile)
 
 
 def test_what_is_no_model_is_told(browser_target: Callable[..., Target], tmp_path: Path) -> None:
