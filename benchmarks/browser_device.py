@@ -92,7 +92,8 @@ def print_artifact(artifact: Artifact, browser: Side, host: Side) -> None:
     worst = [output.snr_db for one in browser.blocks for output in one.block.golden if output.snr_db is not None]
     answers = f"{min(worst):.1f} dB" if worst else "equal to the bit"
     ratios = [a / b for a, b in zip(browser.p50_us, host.p50_us, strict=True)]
-    memory = [one.block.model_bytes for one in browser.blocks if one.block.model_bytes is not None]
+    pages = [one.block.page_memory.wasm_bytes for one in browser.blocks if one.block.page_memory is not None]
+    memory = [page / 1e6 for page in pages if page is not None]
     invokes = sorted({one.block.invokes_per_sample for one in browser.blocks})
     steady = sum(one.block.steady for one in browser.blocks), sum(one.block.steady for one in host.blocks)
     print(f"\n{artifact.title}, {values['browser']}, clock {values['clock_resolution_ns'] / 1e3:g} µs")
@@ -101,7 +102,7 @@ def print_artifact(artifact: Artifact, browser: Side, host: Side) -> None:
     print(f"  p50 host, µs    {spread(host.p50_us, 1)}, steady {steady[1]}")
     print(f"  ratio in a pair {spread(ratios, 2)}")
     print(f"  init, ms        {spread([one.block.init_ns / 1e6 for one in browser.blocks], 0)}")
-    print(f"  memory, kB      {spread([one / 1e3 for one in memory], 0) if memory else 'not told'}")
+    print(f"  wasm memory, MB {spread(memory, 1) if memory else 'not told'}")
     for name, side in (("browser", browser), ("host", host)):
         print(f"  {name:8} start {spread(side.start_s, 1)} s, block {spread(side.block_s, 1)} s")
 

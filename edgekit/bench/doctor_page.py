@@ -31,7 +31,7 @@ def about_page(values: dict[str, Any], missing: dict[str, str]) -> Iterator[Find
     if values["webgpu"] is None:
         yield Finding("absent", "WebGPU", missing.get("webgpu", "the browser does not tell"))
     else:
-        yield Finding("ok", "WebGPU", f"{values['webgpu']}; EdgeKit's page does not use it")
+        yield Finding("ok", "WebGPU", f"{values['webgpu']} (--delegate webgpu)")
     if not values["visible"]:
         yield Finding(
             "warning", "page", "it is in the background, where browsers slow pages down", "Bring it to front."

@@ -115,7 +115,7 @@ def block_of(device: RunnerDevice, by_name: dict[str, Event], facts: dict[str, F
 def _page_memory(event: Event) -> PageMemory | None:
     if "page_bytes" not in event:
         return None
-    return PageMemory(event["page_bytes"], event["page_before_load_bytes"], event["because"])
+    return PageMemory(event["page_bytes"], event["page_before_load_bytes"], event["wasm_bytes"], event["because"])
 
 
 def _at_least_one(count: Any) -> int:

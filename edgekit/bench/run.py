@@ -31,13 +31,15 @@ SCHEMA = 4
 
 
 class PageMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a page and its wasm take, by the browser's count: after sampling, and before the model was loaded.
+    """What a page takes by the browser's count: after sampling, and before the model was loaded.
 
-    because: why it did not count.
+    wasm_bytes: the wasm's memory after sampling, which is reserved ahead and only ever grows. Chromium counts it as the
+    page's only where it is shared between threads. because: why the browser did not count.
     """
 
     bytes: int | None
     before_load_bytes: int | None
+    wasm_bytes: int | None
     because: str | None = None
 
 
@@ -83,14 +85,6 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.peak_rss_bytes is None or self.before_load_bytes is None:
             return None
         return self.peak_rss_bytes - self.before_load_bytes
-
-    @property
-    def model_bytes(self) -> int | None:
-        """What the model costs of memory: `model_rss_bytes`, or of a page's by the browser's count."""
-        page = self.page_memory
-        if page is None or page.bytes is None or page.before_load_bytes is None:
-            return self.model_rss_bytes
-        return page.bytes - page.before_load_bytes
 
 
 class GivenUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

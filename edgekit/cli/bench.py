@@ -226,7 +226,7 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
     rows = []
     for artifact, run, _ in runs:
         summary, accuracy = run.summary, artifact.manifest.accuracy
-        memory = [block.model_bytes for block in run.blocks if block.model_bytes is not None]
+        memory = [block.model_rss_bytes for block in run.blocks if block.model_rss_bytes is not None]
         golden = output.decibel(run.worst_golden_snr_db, exact=True)
         rows.append([
             artifact.title,
@@ -267,6 +267,11 @@ def print_runs(target: str, runs: list[tuple[Artifact, Run, Path]], *, titled: b
         )
     elif any(run.summary.p99.value_ns is None for _, run, _ in runs):
         out.print("[dim]≤ is an upper 95 % bound, – is too few samples to say[/]")
+    pages = [block.page_memory for _, run, _ in runs for block in run.blocks if block.page_memory is not None]
+    if pages:
+        wasm, rest = (max(page.wasm_bytes or 0 for page in pages), max(page.bytes or 0 for page in pages))
+        counted = f", and the page {output.size(rest)} by the browser's count" if rest else ""
+        out.print(f"[dim]wasm had {output.size(wasm)} of memory, reserved ahead{counted}[/]")
     if any(not run.steady for _, run, _ in runs):
         out.print("[yellow]unsteady:[/] latency never settled during warm-up; take such a row for no verdict")
     print_extras(target, [run for _, run, _ in runs])

@@ -5,6 +5,7 @@
     golden          .npy files, and a bundle's own check
     runner          takes one request from EdgeKit's server, carries it out, tells events
     session         an artifact as the runner runs it: set inputs, invoke, get outputs
+    gpu             the same by WebGPU
     measure         the clock, warm-up to a steady state, samples: `edgekit.runner.measure` for a coarse clock
     sustain         minutes of invokes, told second by second: `edgekit.runner.sustain`
     compare         what "the same answer" means: `edgekit.runner.compare`

@@ -49,11 +49,14 @@ export async function gather(machine: Facts | null, resolutionNs: number): Promi
     return { values, missing };
 }
 
-/** What the page and its wasm take, in bytes, by the browser's own count; or why it does not count. */
-export async function memory(): Promise<{ bytes: number | null; because: string | null }> {
+/** What the page takes, in bytes, by the browser's own count; or why it does not count. */
+export async function memory(threads: number): Promise<{ bytes: number | null; because: string | null }> {
     const measured = performance as Performance & { measureUserAgentSpecificMemory?(): Promise<{ bytes: number }> };
     if (!crossOriginIsolated || measured.measureUserAgentSpecificMemory === undefined) {
         return { bytes: null, because: "measureUserAgentSpecificMemory needs a cross-origin isolated page in Chromium" };
+    }
+    if (threads > 1) {
+        return { bytes: null, because: "threads of wasm that wait for work do not answer when memory is counted" };
     }
     const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), MEMORY_PATIENCE_MS));
     try {

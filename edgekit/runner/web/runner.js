@@ -7,13 +7,14 @@
 import { atLeast, compare } from "./compare.js";
 import { Events } from "./events.js";
 import { gather, memory } from "./facts.js";
+import { GpuSession } from "./gpu.js";
 import { clockResolutionNs, Sampler, timeOnce } from "./measure.js";
 import { Artifact, runtime, Session } from "./session.js";
 import { sustain } from "./sustain.js";
 import { text } from "./tensors.js";
 const SCHEMA = 2;
 const FLUSH_MS = 2000;
-const DELEGATES = [undefined, null, "wasm"];
+const DELEGATES = [undefined, null, "wasm", "webgpu"];
 /** The close code by which the server asks a page that somebody opened to begin anew. */
 const AGAIN = 4001;
 /** Ends the run with an `error` event of this kind. */
@@ -43,14 +44,19 @@ async function opened(request, events) {
         throw new Failure("protocol", "a page runs payloads of fixed sizes only");
     }
     if (!DELEGATES.includes(request.delegate)) {
-        throw new Failure("failed", `a page executes with wasm (XNNPACK on the CPU), and not with ${request.delegate}`);
+        throw new Failure("failed", `a page executes with wasm (XNNPACK on the CPU) or webgpu, and not with ${request.delegate}`);
     }
     const threads = request.threads ?? 1;
     const artifact = await Artifact.open(request.artifact, request.bindings);
     const bytes = await artifact.payload();
     const liteRt = await events.during(runtime(threads));
     events.emit("runtime", { ...named(request), threads });
-    return { artifact, load: () => Session.load(artifact, bytes, liteRt, threads) };
+    const onGpu = request.delegate === "webgpu";
+    return {
+        artifact,
+        wasmBytes: () => liteRt.liteRtWasm.HEAPU8.byteLength,
+        load: () => (onGpu ? GpuSession.load(artifact, bytes, liteRt) : Session.load(artifact, bytes, liteRt, threads)),
+    };
 }
 function named(request) {
     return { name: "litert", package: "@litertjs/core", version: request.litert_js };
@@ -65,9 +71,9 @@ async function checkGolden(session, artifact, request, events) {
     const expected = await goldenSamples(artifact, golden.outputs, artifact.outputs);
     const found = [];
     for (const sample of inputs) {
-        session.setSample(sample);
+        await session.setSample(sample);
         await session.invoke();
-        found.push(session.getSample());
+        found.push(await session.getSample());
         await events.heartbeat();
     }
     const outputs = artifact.outputs.map(({ shape }, i) => {
@@ -80,23 +86,25 @@ async function checkGolden(session, artifact, request, events) {
 async function bench(request, events) {
     const resolution = clockResolutionNs();
     events.emit("facts", { when: "before", ...await gather(request.machine, resolution) });
-    const { artifact, load } = await opened(request, events);
+    const { artifact, load, wasmBytes } = await opened(request, events);
     const [sample] = await goldenSamples(artifact, request.golden.inputs, artifact.inputs);
-    const before = await events.during(memory());
+    const before = await events.during(memory(request.threads ?? 1));
     let session;
     const init_ns = await timeOnce(async () => { session = await load(); });
     const input_ns = await timeOnce(() => session.setSample(sample));
     const first_ns = await timeOnce(() => session.invoke());
-    const output_ns = await timeOnce(() => { session.getSample(); });
+    const output_ns = await timeOnce(async () => { await session.getSample(); });
     events.emit("first", { init_ns, first_ns, input_ns, output_ns });
     events.emit("delegation", {
         asked: request.delegate ?? null, backends: [], operators: null, left: null,
-        because: "LiteRT.js executes on the CPU (wasm), and does not tell which operators XNNPACK takes",
+        because: request.delegate === "webgpu"
+            ? "LiteRT.js tells that WebGPU executes all operators, in 32 bits, and not how many they are"
+            : "LiteRT.js executes on the CPU (wasm), and does not tell which operators XNNPACK takes",
     });
     if (!await checkGolden(session, artifact, request, events)) {
         return 3;
     }
-    session.setSample(sample);
+    await session.setSample(sample);
     const sampler = new Sampler(() => session.invoke(), resolution, events);
     const warm = await sampler.warmUp(request.max_warmup_ns);
     events.emit("warmup", { samples_ns: warm.samples, steady: warm.steady });
@@ -104,10 +112,10 @@ async function bench(request, events) {
     events.emit("samples", {
         samples_ns: taken.samples, stop: taken.stop, median_half_width: taken.width, invokes_per_sample: sampler.invokes,
     });
-    const after = await events.during(memory());
+    const after = await events.during(memory(request.threads ?? 1));
     events.emit("memory", {
         peak_rss_bytes: null, before_load_bytes: null, peak_was_reset: false,
-        page_bytes: after.bytes, page_before_load_bytes: before.bytes, because: after.because,
+        page_bytes: after.bytes, page_before_load_bytes: before.bytes, wasm_bytes: wasmBytes(), because: after.because,
     });
     events.emit("facts", { when: "after", ...await gather(request.machine, resolution) });
     return 0;
@@ -125,7 +133,7 @@ async function sustained(request, events) {
         return 3;
     }
     const [sample] = await goldenSamples(artifact, request.golden.inputs, artifact.inputs);
-    session.setSample(sample);
+    await session.setSample(sample);
     const sampler = new Sampler(() => session.invoke(), resolution, events);
     await sampler.fit();
     await sustain(sampler, request.duration_ns, request.chunk_ns, events);
@@ -145,9 +153,9 @@ async function answer(request, events) {
         const collected = [];
         const begun = performance.now();
         while (next + collected.length < first + count && collected.length < batch) {
-            session.setSample(samples[next + collected.length]);
+            await session.setSample(samples[next + collected.length]);
             await session.invoke();
-            collected.push(session.getStored());
+            collected.push(await session.getStored());
             await events.heartbeat();
             if (performance.now() - begun > FLUSH_MS) {
                 break;

@@ -7,14 +7,15 @@
 import { atLeast, compare, type Comparison } from "./compare.js";
 import { Events } from "./events.js";
 import { type Facts, gather, memory } from "./facts.js";
+import { GpuSession } from "./gpu.js";
 import { clockResolutionNs, Sampler, timeOnce } from "./measure.js";
-import { Artifact, runtime, Session } from "./session.js";
+import { Artifact, runtime, type Runs, Session } from "./session.js";
 import { sustain } from "./sustain.js";
 import { text, type TensorSpec, type Values } from "./tensors.js";
 
 const SCHEMA = 2;
 const FLUSH_MS = 2000;
-const DELEGATES = [undefined, null, "wasm"];
+const DELEGATES = [undefined, null, "wasm", "webgpu"];
 /** The close code by which the server asks a page that somebody opened to begin anew. */
 const AGAIN = 4001;
 
@@ -62,19 +63,31 @@ async function carryOut(request: Request, events: Events): Promise<void> {
     events.end();
 }
 
-async function opened(request: Request, events: Events): Promise<{ artifact: Artifact; load: () => Promise<Session> }> {
+interface Opened {
+    readonly artifact: Artifact;
+    readonly load: () => Promise<Runs>;
+    /** The size of the wasm's memory, which only ever grows. */
+    readonly wasmBytes: () => number;
+}
+
+async function opened(request: Request, events: Events): Promise<Opened> {
     if (request.golden?.sizes !== undefined) {
         throw new Failure("protocol", "a page runs payloads of fixed sizes only");
     }
     if (!DELEGATES.includes(request.delegate)) {
-        throw new Failure("failed", `a page executes with wasm (XNNPACK on the CPU), and not with ${request.delegate}`);
+        throw new Failure("failed", `a page executes with wasm (XNNPACK on the CPU) or webgpu, and not with ${request.delegate}`);
     }
     const threads = request.threads ?? 1;
     const artifact = await Artifact.open(request.artifact, request.bindings);
     const bytes = await artifact.payload();
     const liteRt = await events.during(runtime(threads));
     events.emit("runtime", { ...named(request), threads });
-    return { artifact, load: () => Session.load(artifact, bytes, liteRt, threads) };
+    const onGpu = request.delegate === "webgpu";
+    return {
+        artifact,
+        wasmBytes: () => liteRt.liteRtWasm.HEAPU8.byteLength,
+        load: () => (onGpu ? GpuSession.load(artifact, bytes, liteRt) : Session.load(artifact, bytes, liteRt, threads)),
+    };
 }
 
 function named(request: Request): Record<string, unknown> {
@@ -86,15 +99,15 @@ async function goldenSamples(artifact: Artifact, files: string[], tensors: reado
 }
 
 /** Every golden input through the session, against the golden outputs. */
-async function checkGolden(session: Session, artifact: Artifact, request: Request, events: Events): Promise<boolean> {
+async function checkGolden(session: Runs, artifact: Artifact, request: Request, events: Events): Promise<boolean> {
     const { golden } = request;
     const inputs = await goldenSamples(artifact, golden.inputs, artifact.inputs);
     const expected = await goldenSamples(artifact, golden.outputs, artifact.outputs);
     const found: Values[][] = [];
     for (const sample of inputs) {
-        session.setSample(sample);
+        await session.setSample(sample);
         await session.invoke();
-        found.push(session.getSample());
+        found.push(await session.getSample());
         await events.heartbeat();
     }
     const outputs = artifact.outputs.map(({ shape }, i): Comparison => {
@@ -108,24 +121,26 @@ async function checkGolden(session: Session, artifact: Artifact, request: Reques
 async function bench(request: Request, events: Events): Promise<number> {
     const resolution = clockResolutionNs();
     events.emit("facts", { when: "before", ...await gather(request.machine, resolution) });
-    const { artifact, load } = await opened(request, events);
+    const { artifact, load, wasmBytes } = await opened(request, events);
     const [sample] = await goldenSamples(artifact, request.golden.inputs, artifact.inputs);
-    const before = await events.during(memory());
+    const before = await events.during(memory(request.threads ?? 1));
 
-    let session!: Session;
+    let session!: Runs;
     const init_ns = await timeOnce(async () => { session = await load(); });
     const input_ns = await timeOnce(() => session.setSample(sample));
     const first_ns = await timeOnce(() => session.invoke());
-    const output_ns = await timeOnce(() => { session.getSample(); });
+    const output_ns = await timeOnce(async () => { await session.getSample(); });
     events.emit("first", { init_ns, first_ns, input_ns, output_ns });
     events.emit("delegation", {
         asked: request.delegate ?? null, backends: [], operators: null, left: null,
-        because: "LiteRT.js executes on the CPU (wasm), and does not tell which operators XNNPACK takes",
+        because: request.delegate === "webgpu"
+            ? "LiteRT.js tells that WebGPU executes all operators, in 32 bits, and not how many they are"
+            : "LiteRT.js executes on the CPU (wasm), and does not tell which operators XNNPACK takes",
     });
     if (!await checkGolden(session, artifact, request, events)) {
         return 3;
     }
-    session.setSample(sample);
+    await session.setSample(sample);
     const sampler = new Sampler(() => session.invoke(), resolution, events);
     const warm = await sampler.warmUp(request.max_warmup_ns);
     events.emit("warmup", { samples_ns: warm.samples, steady: warm.steady });
@@ -133,10 +148,10 @@ async function bench(request: Request, events: Events): Promise<number> {
     events.emit("samples", {
         samples_ns: taken.samples, stop: taken.stop, median_half_width: taken.width, invokes_per_sample: sampler.invokes,
     });
-    const after = await events.during(memory());
+    const after = await events.during(memory(request.threads ?? 1));
     events.emit("memory", {
         peak_rss_bytes: null, before_load_bytes: null, peak_was_reset: false,
-        page_bytes: after.bytes, page_before_load_bytes: before.bytes, because: after.because,
+        page_bytes: after.bytes, page_before_load_bytes: before.bytes, wasm_bytes: wasmBytes(), because: after.because,
     });
     events.emit("facts", { when: "after", ...await gather(request.machine, resolution) });
     return 0;
@@ -156,7 +171,7 @@ async function sustained(request: Request, events: Events): Promise<number> {
         return 3;
     }
     const [sample] = await goldenSamples(artifact, request.golden.inputs, artifact.inputs);
-    session.setSample(sample);
+    await session.setSample(sample);
     const sampler = new Sampler(() => session.invoke(), resolution, events);
     await sampler.fit();
     await sustain(sampler, request.duration_ns, request.chunk_ns, events);
@@ -177,9 +192,9 @@ async function answer(request: Request, events: Events): Promise<number> {
         const collected: Values[][] = [];
         const begun = performance.now();
         while (next + collected.length < first + count && collected.length < batch) {
-            session.setSample(samples[next + collected.length]);
+            await session.setSample(samples[next + collected.length]);
             await session.invoke();
-            collected.push(session.getStored());
+            collected.push(await session.getStored());
             await events.heartbeat();
             if (performance.now() - begun > FLUSH_MS) {
                 break;

@@ -58,7 +58,7 @@ export async function runtime(threads) {
         throw new Error(`LiteRT.js does not start: ${text(error)}`);
     }
 }
-/** A compiled payload with its input buffers. Samples are in the manifest's order. */
+/** A payload on the CPU (wasm, XNNPACK), with its input buffers. */
 export class Session {
     artifact;
     payload;
@@ -87,13 +87,11 @@ export class Session {
         }
         this.results = results;
     }
-    /** All outputs of the last invoke, as the payload stores them. */
     getStored() {
         return this.artifact.outputs.map((tensor) => {
             return this.payload.read(this.results[this.payload.outputs.indexOf(tensor)], tensor);
         });
     }
-    /** All outputs of the last invoke, dequantized. */
     getSample() {
         return this.getStored().map((values, i) => toReal(this.artifact.outputs[i], values));
     }

@@ -80,8 +80,18 @@ export async function runtime(threads: number): Promise<LiteRt> {
     }
 }
 
-/** A compiled payload with its input buffers. Samples are in the manifest's order. */
-export class Session {
+/** A payload that is ready to run. Samples are in the manifest's order. */
+export interface Runs {
+    setSample(sample: readonly Values[]): Promise<void> | void;
+    invoke(): Promise<void>;
+    /** All outputs of the last invoke, as the payload stores them. */
+    getStored(): Promise<Values[]> | Values[];
+    /** The same, dequantized. */
+    getSample(): Promise<Values[]> | Values[];
+}
+
+/** A payload on the CPU (wasm, XNNPACK), with its input buffers. */
+export class Session implements Runs {
     private results: Buffer[] = [];
 
     private constructor(
@@ -110,14 +120,12 @@ export class Session {
         this.results = results;
     }
 
-    /** All outputs of the last invoke, as the payload stores them. */
     getStored(): Values[] {
         return this.artifact.outputs.map((tensor) => {
             return this.payload.read(this.results[this.payload.outputs.indexOf(tensor)], tensor);
         });
     }
 
-    /** All outputs of the last invoke, dequantized. */
     getSample(): Values[] {
         return this.getStored().map((values, i) => toReal(this.artifact.outputs[i], values));
     }

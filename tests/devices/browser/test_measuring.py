@@ -20,10 +20,11 @@ from edgekit.bench.extras import Extras
 from edgekit.bench.verify import verify
 from edgekit.cli import cli
 from edgekit.devices import RunnerDevice, Target, connect_runner
+from edgekit.errors import RunnerError
 from edgekit.runner.runtimes import litert
 from edgekit.runner.session import run_samples
 from edgekit.runner.web import LITERT, LITERT_VERSION
-from tests.devices.browser.conftest import nothing_is_left
+from tests.devices.browser.conftest import BRIEF, nothing_is_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from edgekit.bench import Run
 
 pytestmark = pytest.mark.slow
+
+SOFTWARE_GPU = (
+    "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader",
+    "--enable-features=Vulkan",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -69,7 +75,8 @@ def test_a_run_is_an_ordinary_run(device: RunnerDevice, float32: Artifact, tmp_p
             block.invokes_per_sample * block.median_ns > 200 * 5_000 / 3
         )  # a good part of a ms, however it got faster
         assert block.page_memory is not None
-        assert (block.model_bytes or 0) > 10_000
+        assert (block.page_memory.bytes or 0) > (block.page_memory.before_load_bytes or 0) > 1_000_000
+        assert (block.page_memory.wasm_bytes or 0) > 10_000_000
         assert block.peak_rss_bytes is None
         assert block.delegation is not None
         assert "does not tell which operators" in (block.delegation.because or "")
@@ -145,6 +152,35 @@ def test_the_command_line_takes_a_browser(
     assert json.loads(listed.stdout)["targets"][0]["state"] == "reachable"
     refused = CliRunner().invoke(cli, ["deploy", str(int8.path), "--to", "chrome", *options])
     assert refused.exit_code == 1
-    asked = CliRunner().invoke(cli, ["bench", str(int8.path), "--on", "chrome", "--delegate", "webgpu", *options])
+    asked = CliRunner().invoke(cli, ["bench", str(int8.path), "--on", "chrome", "--delegate", "xnnpack", *options])
     assert asked.exit_code == 1, asked.output
-    assert "a page executes with wasm (XNNPACK on the CPU), and not with webgpu" in str(asked.exception or asked.output)
+    assert "a page executes with wasm (XNNPACK on the CPU) or webgpu, and not with xnnpack" in str(asked.exception)
+
+
+def test_webgpu_is_what_was_asked_for_or_an_error(
+    browser_target: Callable[..., Target], float32: Artifact, int8: Artifact
+) -> None:
+    """On Chromium's software adapter: the answers are real, the speed is none of a GPU's."""
+    brief = msgspec.structs.replace(BRIEF, delegate="webgpu")
+    with connect_runner(browser_target(brief, arguments=SOFTWARE_GPU)) as device:
+        run = bench(device, float32, threads=1, blocks=1)
+        assert run.context.delegate == "webgpu"
+        assert run.delegation is not None
+        assert run.delegation.asked == "webgpu"
+        assert "WebGPU executes all operators" in (run.delegation.because or "")
+        assert (run.worst_golden_snr_db or 999) > 100
+        assert "swiftshader" in run.blocks[0].before.values["webgpu"]
+        with pytest.raises(RunnerError, match="WebGPU takes float32, int32, uint8, and image is int8"):
+            bench(device, int8, threads=1, blocks=1)
+    without = browser_target(brief, arguments=("--disable-gpu", "--disable-features=WebGPU"))
+    with connect_runner(without) as device, pytest.raises(RunnerError, match="the browser has no adapter"):
+        bench(device, float32, threads=1, blocks=1)
+
+
+def test_two_threads_give_the_golden_answers(browser_target: Callable[..., Target], float32: Artifact) -> None:
+    with connect_runner(browser_target()) as device:
+        run = bench(device, float32, threads=2, blocks=1)
+    assert run.context.threads == 2
+    assert run.blocks[0].page_memory is not None
+    assert "threads of wasm" in (run.blocks[0].page_memory.because or "")
+    assert run.blocks[0].golden[0].exact or (run.worst_golden_snr_db or 0) > 60
