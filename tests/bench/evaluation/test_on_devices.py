@@ -18,6 +18,7 @@ from edgekit.bench.evaluation.collecting import Telling, collect
 from edgekit.bench.evaluation.result import Evaluated, evaluated_of, read_evaluated, write_evaluated
 from edgekit.bench.evaluation.samples import SampleSet
 from edgekit.devices import Target, connect
+from edgekit.devices.store import Store
 from edgekit.errors import (
     ConnectionLostError,
     DataError,
@@ -95,14 +96,14 @@ def test_a_large_data_set_is_there_a_piece_at_a_time(
     monkeypatch.setattr(samples, "PIECE_BYTES", 100 * 256)  # 256 bytes an image
     monkeypatch.setattr(asking, "KEPT_BYTES", 1000)
     there: list[int] = []
-    push = asking.Store.put_data
+    push = Store.put_data
 
     def put_data(self: Any, *args: Any, **kwargs: Any) -> str:
         path = push(self, *args, **kwargs)
         there.append(len(list(Path(local_target.root, "data").iterdir())))
         return path
 
-    monkeypatch.setattr(asking.Store, "put_data", put_data)
+    monkeypatch.setattr(Store, "put_data", put_data)
     done = collect(opener(local_target), asked_for(digits_int8, subject, 250, 64))
     assert len(done.outputs[0]) == 250
     assert there == [1, 1, 1]
