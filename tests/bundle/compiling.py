@@ -7,16 +7,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.devices.native_runner import FLAGS, TRIPLES
 from edgekit.files import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 WARNINGS = tuple(flag for flag in FLAGS if flag.startswith("-W"))
 ZIG_AARCH64 = (sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES["aarch64", "glibc"])
 
 
-def compiled(bundle: Path, program: str, *flags: str, compiler: tuple[str, ...] = ("gcc",)) -> Path:
-    """A program of a bundle: `golden_test`, `example`, or a test's own file. The bundle's objects are compiled once."""
+def compiled(
+    bundle: Path, program: str, *flags: str, compiler: tuple[str, ...] = ("gcc",), more: Iterable[Path] = ()
+) -> Path:
+    """A program of a bundle: `golden_test`, `example`, or a test's own file. The bundle's objects are compiled once.
+
+    `more` are objects to link beside its own.
+    """
     own = {"golden_test": ["tests/golden_test.c", "tests/npy.c", "tests/dtype.c"], "example": ["example.c"]}
     folders = [f"-I{bundle / name}" for name in ("include", "src", "tests")]
     command = [*compiler, "-std=c11", "-D_POSIX_C_SOURCE=200809L", *WARNINGS, *folders, *flags]
@@ -27,7 +36,7 @@ def compiled(bundle: Path, program: str, *flags: str, compiler: tuple[str, ...] 
         _compile([*command, "-c", *map(str, sources)], objects)
     output = bundle / Path(program).stem
     files = [str(bundle / file) for file in own.get(program, [program])]
-    _compile([*command, "-o", str(output), *files, *map(str, objects.glob("*.o")), "-ldl", "-lm"], bundle)
+    _compile([*command, "-o", str(output), *files, *map(str, [*objects.glob("*.o"), *more]), "-ldl", "-lm"], bundle)
     return output
 
 

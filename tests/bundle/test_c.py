@@ -311,6 +311,42 @@ def test_threads_with_a_model_each(bundle: Path, libraries: Libraries, tmp_path:
     assert (done.returncode, done.stdout) == (0, "same\n" * 4), done.stderr
 
 
+BOTH = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "digit_reader.h"
+#include "other.h"
+
+int main(void) {
+  digit_reader_options one = {0};
+  other_options two = {0};
+  one.litert = two.litert = getenv("LITERT_LIBRARY");
+  float image[OTHER_IMAGE_COUNT] = {0}, logits[2][OTHER_LOGITS_COUNT];
+  digit_reader_model *first = digit_reader_open(NULL, &one, NULL);
+  other_model *second = other_open(NULL, &two, NULL);
+  if (first == NULL || second == NULL) return 1;
+  if (!digit_reader_run(first, image, logits[0], NULL) || !other_run(second, image, logits[1], NULL)) return 1;
+  printf("%s %s\\n", digit_reader_variant_name(first), other_variant_name(second));
+  digit_reader_close(first);
+  other_close(second);
+  return 0;
+}
+"""
+
+
+def test_two_bundles_in_one_program(bundle: Path, float32: Artifact, libraries: Libraries, tmp_path: Path) -> None:
+    """No name of one is a name of the other."""
+    other = tmp_path / "out"
+    write_bundle([float32], "c", other, "other", {"array": ""})
+    compiled(other, "example", *SANITIZE)
+    (tmp_path / "both.c").write_text(BOTH)
+    objects = next(other.glob("objects-*")).glob("*.o")
+    flags = (*SANITIZE, f"-I{other / 'include'}")
+    program = compiled(bundle, str(tmp_path / "both.c"), *flags, more=objects)
+    done = run(program, env=libraries.environment())
+    assert (done.returncode, done.stdout) == (0, "tflite-int8 tflite-float32\n"), done.stderr
+
+
 QUANTIZE = """
 #include <stdio.h>
 #include "tiny.h"

@@ -5,6 +5,7 @@ Names of the manifest reach it as identifiers of `edgekit.bundle.names` and as l
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from edgekit.bundle.document import generator
@@ -186,7 +187,7 @@ def model_file(request: Request, name: str, *, arrays: bool) -> str:
     inputs, outputs = names(request)
     tables = "\n".join(_variant_tables(variant, i, name) for i, variant in enumerate(request.variants))
     rows = "\n".join(_variant_row(variant, i, name, arrays=arrays) for i, variant in enumerate(request.variants))
-    declared = "".join(f"extern const unsigned char {name}_array_{i}[];\n" for i in range(len(request.variants)))
+    declared = "".join(f"extern const uint64_t {name}_array_{i}[];\n" for i in range(len(request.variants)))
     labels = "".join(
         f"\nconst char *const {name}_labels_{identifier}[{name.upper()}_{identifier.upper()}_LABELS] = {{\n    "
         + ",\n    ".join(map(string, manifest.labels[tensor.name]))
@@ -262,7 +263,7 @@ def _variant_row(variant: Variant, i: int, name: str, *, arrays: bool) -> str:
     manifest = variant.manifest
     entry = next(file for file in manifest.files if file.path == manifest.payload)
     version = proven_version([manifest], _PACKAGES[manifest.runtime], manifest.runtime)
-    data = f"{name}_array_{i}" if arrays else "NULL"
+    data = f"(const unsigned char *){name}_array_{i}" if arrays else "NULL"
     return (
         f"    {{{string(variant.name)}, {string(variant.artifact.id)}, &{name}_{manifest.runtime}, {string(version)}, "
         f"{string(f'{variant.name}/{variant.payload.name}')},\n     {string(entry.sha256)}, {data}, {entry.bytes}, "
@@ -271,12 +272,21 @@ def _variant_row(variant: Variant, i: int, name: str, *, arrays: bool) -> str:
 
 
 def array_file(content: bytes, name: str, i: int) -> str:
-    """src/array_I.c: a payload as an array, at 64 bytes, as runtimes like it for weights."""
-    numbers = [str(byte) for byte in content]
-    lines = ",\n".join("    " + ",".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32))
-    return f"""#include <stdalign.h>
+    """src/array_I.c: a payload as an array, at 64 bytes, as runtimes like it for weights.
 
-extern const unsigned char {name}_array_{i}[{len(content)}];
-alignas(64) const unsigned char {name}_array_{i}[{len(content)}] = {{
+    Eight bytes a number: GCC takes a third of the time and memory that it takes for single bytes.
+    """
+    padded = content + bytes(-len(content) % 8)
+    numbers = [f"0x{number:x}" for (number,) in struct.iter_unpack("<Q", padded)]
+    lines = ",\n".join("    " + ",".join(numbers[at : at + 6]) for at in range(0, len(numbers), 6))
+    return f"""#include <stdalign.h>
+#include <stdint.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the model is written here for little-endian processors"
+#endif
+
+extern const uint64_t {name}_array_{i}[{len(numbers)}]; /* {len(content)} bytes */
+alignas(64) const uint64_t {name}_array_{i}[{len(numbers)}] = {{
 {lines}}};
 """
