@@ -8,8 +8,9 @@ import numpy as np
 
 from edgekit.telemetry.drift.distances import Distances, distances
 from edgekit.telemetry.drift.rules import Tallies, broken_rules
-from edgekit.telemetry.drift.verdict import FeatureVerdict, Outcome
+from edgekit.telemetry.drift.verdict import Broken, FeatureVerdict, Outcome
 from edgekit.telemetry.reporter.distance import N_MIN, THETA
+from edgekit.telemetry.reporter.reference import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,57 +51,42 @@ def judge(
     few = (found.n < n_min) | (layout.n < n_min)
     moved = (found.ks > thresholds) & ~few
     broken = broken_rules(layout, found, windows, tallies, noise.dependence, n_min)
-    sds = _sds(found.n, tallies)
+    sds = _or_none(_sds(found.n, tallies))
     outcomes = np.where(few, _FEW, _QUIET)
     outcomes[(layout.n == 0) & (layout.missing == 0)] = _NOT_JUDGED
     outcomes[moved] = _DRIFT
-    for f in broken:
+    rules: list[tuple[Broken, ...]] = [()] * len(windows)
+    told = [""] * len(windows)
+    for f, of_it in broken.items():
         outcomes[f] = _DRIFT
-    columns = zip(
-        layout.features, windows,
-        *(a.tolist() for a in (outcomes, found.n.astype(np.int64), found.ks, found.most, thresholds, found.d1,
-                               found.psi, found.js, found.wasserstein, found.kl, sds, layout.sd)),
-        strict=True,
-    )  # fmt: skip
-    verdicts = []
-    for f, (of, window, outcome, n, ks, most, limit, d1, psi, js, way, divergence, sd, before) in enumerate(columns):
-        known = window.min <= window.max
-        rules = broken.get(f, ())
-        told = ""
-        if outcome == _DRIFT:
-            said = [rule.told for rule in rules]
-            if ks > limit and moved[f]:
-                said.append(_moved(layout, found, f, window, sd))
-            told = "; ".join(said)
-        verdicts.append(
-            FeatureVerdict(
-                feature=of.name,
-                role=of.role,
-                kind=of.kind,
-                outcome=_OUTCOMES[outcome],
-                n=n,
-                missing=window.missing,
-                distance=ks,
-                distance_most=most,
-                threshold=limit,
-                d1=d1,
-                psi=psi,
-                js=js,
-                wasserstein=None if way != way else way,
-                kl=divergence if kl else None,
-                mean=window.mean if known else None,
-                sd=None if sd != sd else sd,
-                reference_mean=of.mean,
-                reference_sd=None if before != before else before,
-                broken=rules,
-                told=told,
-            )
+        rules[f] = of_it
+    for f in np.flatnonzero(outcomes == _DRIFT).tolist():
+        said = [rule.told for rule in rules[f]]
+        if moved[f]:
+            said.append(_moved(layout, found, f, windows[f], sds[f]))
+        told[f] = "; ".join(said)
+    means = [window.mean if window.min <= window.max else None for window in windows]
+    nothing = (None,) * len(windows)
+    # By columns, and by position: one call of the interpreter makes them all. The order is that of the fields.
+    return list(
+        map(
+            FeatureVerdict, layout.names, layout.roles, layout.kinds,
+            map(_OUTCOMES.__getitem__, outcomes.tolist()), found.n.astype(np.int64).tolist(),
+            [window.missing for window in windows], found.ks.tolist(), found.most.tolist(), thresholds.tolist(),
+            found.d1.tolist(), found.psi.tolist(), found.js.tolist(), _or_none(found.wasserstein),
+            found.kl.tolist() if kl else nothing, means, sds, layout.means, layout.known_sds, rules, nothing, nothing,
+            told,
         )
-    return verdicts
+    )  # fmt: skip
 
 
 _OUTCOMES: tuple[Outcome, ...] = ("drift", "quiet", "too few", "not judged")
 _DRIFT, _QUIET, _FEW, _NOT_JUDGED = range(4)
+
+
+def _or_none(values: np.ndarray) -> list[float | None]:
+    """As a list, None for NaN."""
+    return [None if value != value else value for value in values.tolist()]
 
 
 def _sds(n: np.ndarray, tallies: Tallies) -> np.ndarray:
@@ -111,22 +97,21 @@ def _sds(n: np.ndarray, tallies: Tallies) -> np.ndarray:
     return np.where(np.isfinite(variances), np.sqrt(variances), np.nan)
 
 
-def _moved(layout: Layout, found: Distances, f: int, window: FeatureCounts, spread: float) -> str:
+def _moved(layout: Layout, found: Distances, f: int, window: FeatureCounts, spread: float | None) -> str:
     """How the distribution moved, in words."""
-    feature = layout.features[f]
+    feature, sd = layout.features[f], layout.known_sds[f]
+    if feature.mean is not None and sd and spread is not None:
+        shift, ratio = (window.mean - feature.mean) / sd, spread / sd
+        if abs(shift) >= 0.1 or not 0.8 < ratio < 1.25:
+            return _shifted(feature, window, shift, ratio)
     start = int(layout.starts[f])
     own = slice(start, start + feature.size)
-    if not layout.numbers[f]:
+    if feature.kind != NUMBER:
         changes = found.differences[own]
         at = int(np.argmax(np.abs(changes)))
         name = repr(feature.categories[at]) if at < len(feature.categories) else "unseen categories"
         share = layout.shares[own][at]
         return f"{name} {share + changes[at]:.1%} instead of {share:.1%}"
-    sd = float(layout.sd[f])
-    if feature.mean is not None and sd > 0 and spread == spread:
-        shift, ratio = (window.mean - feature.mean) / sd, spread / sd
-        if abs(shift) >= 0.1 or not 0.8 < ratio < 1.25:
-            return _shifted(feature, window, shift, ratio)
     cumulative = found.cumulative[own]
     at = int(np.argmax(np.abs(cumulative)))
     edge, change = feature.edges[min(at, len(feature.edges) - 1)], float(cumulative[at])

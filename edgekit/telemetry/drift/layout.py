@@ -56,6 +56,7 @@ class Layout:
             reference's shares of those.
         widths: `(C,)`, from a cell's lower edge to its upper one; 0 for what has not both, and for categories.
         sd: `(F,)`, the reference's standard deviation; NaN for a category.
+        names, roles, kinds, means, known_sds: of each feature, as lists; None where there is none.
         first, last: `(F,)`, the outermost edges; NaN where there are none.
     """
 
@@ -70,6 +71,10 @@ class Layout:
         self.missing = np.array([feature.missing for feature in features], dtype=float)
         self.numbers = np.array([feature.kind == NUMBER for feature in features], dtype=bool)
         self.sd = np.array([_sd(feature) for feature in features], dtype=float)
+        self.names, self.roles, self.kinds, self.means = (
+            [getattr(feature, name) for feature in features] for name in ("name", "role", "kind", "mean")
+        )
+        self.known_sds: list[float | None] = [None if value != value else value for value in self.sd.tolist()]
         ends = [(f.edges[0], f.edges[-1]) if f.edges else (math.nan, math.nan) for f in features]
         self.first, self.last = np.array(ends, dtype=float).reshape(-1, 2).T
         self._group()
@@ -130,8 +135,7 @@ class Layout:
     def noise(self, n: np.ndarray) -> Noise:
         """What quiet windows of `(F,)` values differ by."""
         calibrated, sampling = self.calibrated_floors(n), self.sampling_floors(n)
-        seldom = np.maximum(np.where(n < 1, self.sampling_floors(np.maximum(n, 1)), sampling), 1e-9)
-        return Noise(np.maximum(calibrated, sampling), np.maximum(1.0, (calibrated / seldom) ** 2))
+        return Noise(np.maximum(calibrated, sampling), np.maximum(1.0, (calibrated / sampling) ** 2))
 
     def thresholds(self, n: np.ndarray, theta: float) -> np.ndarray:
         """The distance above which a window of `(F,)` values has drifted: `distance.threshold_of` of each feature."""
