@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bundle.web import npm
+from tests import npm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
