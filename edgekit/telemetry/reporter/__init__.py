@@ -23,7 +23,7 @@ What windows are:
 How they come about:
 
     summaries    tensors as a few numbers (summaries_stdlib, summaries_numpy: the two ways to compute them)
-    counting     rows of numbers into cells (counting_numpy, _native.c and build: the faster ways)
+    counting     rows of numbers into cells (counting_numpy, counting_native, _native.c and build: the faster ways)
     joint_counting    the same rows into a joint's vector
     sources      from the program's values to rows, and to the counters of their features
     recorder     counts of a stretch of time;  bootstrap: the same without a reference, which it makes

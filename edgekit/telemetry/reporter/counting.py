@@ -2,7 +2,7 @@
 
 There are three ways that give the same counts, and `counter_of` takes the fastest that is there:
 
-    _native           C, built on demand (`python -m edgekit.telemetry.reporter.build`): counts each row at once
+    counting_native   C, built on demand (`python -m edgekit.telemetry.reporter.build`): counts each row at once
     counting_numpy    where the program has imported NumPy: keeps some hundred rows, and counts them by columns
     this module       standard library: the same, with sorted columns, so that an edge costs one search and not a value
 
@@ -44,6 +44,8 @@ def counter_of(features: Sequence[Feature], *, way: str | None = None) -> Any:
     if way in (None, "native"):
         try:
             from ._native import Counter as Native  # type: ignore[import-not-found,unused-ignore] # built on demand
+
+            from .counting_native import NativeCounter
 
             ranges = [(_or(feature.valid_min, -math.inf), _or(feature.valid_max, math.inf)) for feature in features]
             return NativeCounter(Native([array("d", feature.edges).tobytes() for feature in features], ranges))
@@ -245,46 +247,6 @@ def _count_column(tally: Tally, feature: Feature, column: list[float]) -> None:
         mean = total / len(column)
     norm = math.dist(column, [mean] * len(column))
     tally.moments(len(column), column[0], column[-1], mean, norm * norm)
-
-
-class NativeCounter:
-    """The C counter, with its counts as values."""
-
-    way = "native"
-
-    def __init__(self, native: Any) -> None:
-        self._native = native
-        self.add = native.add
-        self.tick = native.tick
-        self.due = MANY
-
-    @property
-    def rows(self) -> int:
-        """As `Counter.rows`."""
-        return int(self._native.rows)
-
-    @property
-    def due(self) -> int:
-        """As `Counter.due`."""
-        return int(self._native.due)
-
-    @due.setter
-    def due(self, rows: int) -> None:
-        self._native.due = rows
-
-    def settle(self) -> None:
-        """As `Counter.settle`; nothing ever waits."""
-
-    def take(self) -> list[FeatureCounts]:
-        """As `Counter.take`."""
-        return [FeatureCounts(array_tuple(cells), *rest) for cells, rest in self._native.take()]
-
-
-def array_tuple(cells: bytes) -> tuple[int, ...]:
-    """Counts of 4 bytes each."""
-    counts = array("I")
-    counts.frombytes(cells)
-    return tuple(counts)
 
 
 class CategoryCounter:
