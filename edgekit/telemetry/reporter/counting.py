@@ -44,7 +44,6 @@ def counter_of(features: Sequence[Feature], *, way: str | None = None) -> Any:
     if way in (None, "native"):
         try:
             from ._native import Counter as Native  # type: ignore[import-not-found,unused-ignore] # built on demand
-
             from .counting_native import NativeCounter
 
             ranges = [(_or(feature.valid_min, -math.inf), _or(feature.valid_max, math.inf)) for feature in features]
