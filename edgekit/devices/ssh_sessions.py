@@ -113,8 +113,8 @@ class Sessions:
         while True:
             try:
                 return self._open()
-            except paramiko.ChannelException:
-                if time.monotonic() > deadline:
+            except paramiko.SSHException:  # of several refusals at once, paramiko keeps one ChannelException only
+                if time.monotonic() > deadline or not self._link.is_active():
                     raise
             self._be_sparing()
             time.sleep(_POLL_S)
