@@ -119,13 +119,24 @@ def _temporary_beside(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"[:200])
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe, or stands for a file that is open: to replace it would take it from all."""
+    if path.is_relative_to("/dev/shm"):  # noqa: S108 - files like any others, and nobody's temporary ones of ours
+        return False
+    return path.is_relative_to("/dev") or path.is_relative_to("/proc") or path.is_fifo() or path.is_char_device()
+
+
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file whole or not at all. What is no file (`/dev/stdout`, a pipe) is written to, never replaced.
 
     Raises:
         StorageError: disk full, read-only, no permission.
     """
     with writing(path):
+        if _is_stream(path):
+            with path.open("wb") as stream:
+                stream.write(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_beside(path)
         try:

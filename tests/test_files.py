@@ -193,3 +193,24 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEKIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/y")
     assert files.cache_folder() == Path("/y/edgekit")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="device nodes are made by root alone")
+def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    files.write_file(device, b"gone")
+    assert device.is_char_device()
+    assert list(tmp_path.iterdir()) == [device]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_standard_output_is_written_to_and_stays_it(tmp_path: Path, kind: str) -> None:
+    code = "from pathlib import Path; from edgekit.files import write_file; write_file(Path('/dev/stdout'), b'told')"
+    before = Path("/dev/stdout").readlink()
+    kept = tmp_path / "kept.txt"
+    with kept.open("wb") as file:
+        out = subprocess.PIPE if kind == "pipe" else file
+        done = subprocess.run([sys.executable, "-c", code], check=True, stdout=out)
+    assert (done.stdout if kind == "pipe" else kept.read_bytes()) == b"told"
+    assert Path("/dev/stdout").readlink() == before
