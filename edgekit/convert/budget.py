@@ -48,6 +48,15 @@ class Sensitivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: tuple[str, ...] | None
 
 
+_SENSITIVITY = msgspec.json.Decoder(Sensitivity)
+"""Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once."""
+
+
+def read_sensitivity(content: bytes) -> Sensitivity:
+    """Decodes sensitivity.json."""
+    return _SENSITIVITY.decode(content)
+
+
 class MaxDrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much of the metric may be lost: an absolute amount in the metric's unit, or a share of the source's value."""
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 1800.0
 DONE = "done"
+_EXPLANATION = msgspec.json.Decoder(Explanation)
+"""Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once."""
 """The last stage of a step that recipes share."""
 
 
@@ -190,18 +192,18 @@ class Builder:
         if folder is None:
             job = msgspec.structs.replace(self._prepared(recipe), artifact=str(artifact.path))
             folder = self._step("explain", key, job, str(recipe))
-        return msgspec.json.decode((folder / EXPLANATION).read_bytes(), type=Explanation)
+        return _EXPLANATION.decode((folder / EXPLANATION).read_bytes())
 
     def sensitivity(self, recipe: Recipe, max_drop: str) -> Sensitivity:
         """Which layers a recipe's loss comes from, and how few of them must be kept."""
-        from edgekit.convert.budget import Sensitivity
+        from edgekit.convert.budget import read_sensitivity
 
         key = digest_of([self._recipe_key(recipe, None), max_drop])
         folder = self._cache.step("sensitivity", key)
         if folder is None:
             job = msgspec.structs.replace(self._prepared(recipe), max_drop=max_drop)
             folder = self._step("sensitivity", key, job, str(recipe))
-        return msgspec.json.decode((folder / SENSITIVITY).read_bytes(), type=Sensitivity)
+        return read_sensitivity((folder / SENSITIVITY).read_bytes())
 
 
 @cache

@@ -119,6 +119,10 @@ def load_arrays(folder: Path, stem: str, count: int) -> list[np.ndarray]:
     return [np.load(folder / f"{stem}-{i}.npy", allow_pickle=False) for i in range(count)]
 
 
+_FACTS = msgspec.json.Decoder(SourceFacts)
+"""Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once."""
+
+
 def read_facts(folder: Path) -> SourceFacts:
     """The source step's source.json."""
-    return msgspec.json.decode((folder / SOURCE_JSON).read_bytes(), type=SourceFacts)
+    return _FACTS.decode((folder / SOURCE_JSON).read_bytes())

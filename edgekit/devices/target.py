@@ -157,6 +157,8 @@ def _parse(text: str, path: Path) -> Target:
     return target
 
 
+_LOOKED_AT = msgspec.json.Decoder(Target)
+"""Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once, as `devices` does."""
 _FIELD = re.compile(r"unknown field `([^`]*)`|missing required field `([^`]*)`")
 _STRUCTS: dict[tuple[str, ...], Any] = {
     (): Target,

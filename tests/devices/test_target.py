@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -126,3 +127,25 @@ def test_the_targets_that_come_along_are_valid() -> None:
     for path in paths:
         assert load_target(str(path)).name == path.stem
         assert path.read_text().startswith("# "), "each says what it is for, and how to begin"
+
+
+AT_ONCE = """
+import sys, threading
+from edgekit.devices.target import load_target
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(12)
+def load():
+    together.wait()
+    load_target(sys.argv[1])
+threads = [threading.Thread(target=load) for _ in range(12)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_threads_may_load_targets_at_once(tmp_path: Path) -> None:
+    """Six processes: msgspec crashed every second one when threads were the first to look at a type."""
+    path = tmp_path / "board.toml"
+    path.write_text('schema = 1\ntransport = "ssh"\n[ssh]\nhost = "board"\n[bench]\nthreads = 4\n')
+    started = [subprocess.Popen([sys.executable, "-c", AT_ONCE, str(path)]) for _ in range(6)]
+    assert [process.wait(60) for process in started] == [0] * 6
