@@ -35,6 +35,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -106,6 +107,8 @@ def main() -> None:
     collect.add_argument("--out", type=Path, required=True)
     collect.add_argument("--aa", type=int, default=200, help="gates of A/A")
     collect.add_argument("--power", type=int, default=100, help="gates of each slow-down")
+    collect.add_argument("--slow-downs", type=float, nargs="+", default=SLOW_DOWNS, metavar="SHARE",
+                         help="those to inject, such as 0.05; those of an earlier call stay in the file")  # fmt: skip
     collect.add_argument("--pairs", type=int, default=10)
     collect.add_argument("--max-pairs", type=int, default=30)
     collect.add_argument("--min-s", type=float, default=0.25)
@@ -141,16 +144,14 @@ def _wait_for_load(most: float | None, end: float) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    cases = {0.0: options.aa, **dict.fromkeys(SLOW_DOWNS, options.power)}
-    done = dict.fromkeys(cases, 0)
-    for record in read(options.out) if options.out.exists() else []:
-        done[record.slow_down] += 1
+    cases = {0.0: options.aa, **dict.fromkeys(options.slow_downs, options.power)}
+    done = Counter(record.slow_down for record in (read(options.out) if options.out.exists() else []))
     end, failures = time.monotonic() + options.hours * 3600, 0
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         target = _target(options, folder, stack)
         plain = open_artifact(options.artifact)
-        sides = {s: slowing.slowed(plain, s, folder / f"{s:g}") for s in (0.0, *SLOW_DOWNS)}
+        sides = {s: slowing.slowed(plain, s, folder / f"{s:g}") for s in (0.0, *options.slow_downs)}
         runner = slowing.runner()
         while failures < MOST_FAILURES:
             _wait_for_load(options.max_load, end)
@@ -170,7 +171,7 @@ def _collect(options: argparse.Namespace) -> None:
             _append(options.out, record)
             done[slow_down] += 1
             print(f"{record.at} {slow_down:5.1%} {record.outcome:12} {record.pairs + record.added_pairs} pairs, "
-                  f"{record.seconds:.0f} s, load {record.load:.1f}, {sum(done.values())}/{sum(cases.values())}",
+                  f"{record.seconds:.0f} s, load {record.load:.1f}, {done.total()}/{sum(cases.values())}",
                   flush=True)  # fmt: skip
 
 
