@@ -79,7 +79,7 @@ def literal(text: str, form: str = "\\u{:04x}", also: str = "") -> str:
 def comment(text: str) -> str:
     """For a comment of one line or a document: printable ASCII on one line, without what ends a comment."""
     shown = "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text)
-    return shown.replace("*/", "* /").replace("/*", "/ *").replace('"""', "'''").replace("\\", "/")
+    return shown.replace("\\", "/").replace("*/", "* /").replace("/*", "/ *").replace('"""', "'''")
 
 
 def _capital(word: str) -> str:
