@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 1800.0
 DONE = "done"
+"""The last stage of a step that recipes share."""
 _EXPLANATION = msgspec.json.Decoder(Explanation)
 """Made here: msgspec 0.22 crashes when two threads look at a type for the first time at once."""
-"""The last stage of a step that recipes share."""
 
 
 @dataclass(frozen=True)
