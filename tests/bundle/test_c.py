@@ -404,7 +404,8 @@ def _proven(altered: Callable[..., Artifact], **changes: object) -> Artifact:
 
 def test_hostile_names_and_every_dtype(altered: Callable[..., Artifact], tmp_path: Path) -> None:
     """Keywords, quotes, comments, trigraphs: it compiles, as C and as C++, and each name is what it was."""
-    names = [*HOSTILE, "??/", "int", "errno", "model", "failure", "*/ int x; /*"]
+    names = [*HOSTILE, "??/", "int", "errno", "model", "failure", "*/ int x; /*", "*\\ int x; \\*"]
+    names += ["given", "answers", "error", "options", "count", "i", "random", "main"]  # the code's own, and C's
     dtypes = ("float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
     tensors = [TensorSpec(name, (1, 2)) for name in names]
     tensors += [TensorSpec(f"plain_{dtype}", (2,), dtype) for dtype in dtypes]
@@ -439,6 +440,14 @@ def test_hostile_names_and_every_dtype(altered: Callable[..., Artifact], tmp_pat
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
     compiled(out, "example")
+
+
+def test_an_input_does_not_hide_a_type_of_the_header(altered: Callable[..., Artifact], tmp_path: Path) -> None:
+    spec = TensorSpec("digits_error", (1,))
+    write_bundle([_proven(altered, inputs=(spec,), outputs=(spec,))], "c", tmp_path / "out", "digits")
+    header = (tmp_path / "out/include/digits.h").read_text()
+    assert "const float digits_error_2[" in header
+    assert "float digits_error_3[" in header
 
 
 def test_literals() -> None:

@@ -87,11 +87,12 @@ def spoken(tensor: TensorSpec) -> str:
     return "float" if tensor.quantization is not None else TYPES[tensor.dtype][0]
 
 
-def names(request: Request) -> tuple[list[str], list[str]]:
-    """An identifier for each input and each output; all of them are arguments of one function."""
+def names(request: Request, name: str) -> tuple[list[str], list[str]]:
+    """An identifier for each input and each output; all are arguments of one function, which has names of its own."""
     manifest = request.preferred.manifest
-    inputs = distinct([t.name for t in manifest.inputs], snake, KEYWORDS, ("model", "failure"))
-    outputs = distinct([t.name for t in manifest.outputs], snake, KEYWORDS, ("model", "failure", *inputs))
+    own = ("model", "failure", "given", "answers", f"{name}_model", f"{name}_error", f"{name}_run_real")
+    inputs = distinct([t.name for t in manifest.inputs], snake, KEYWORDS, own)
+    outputs = distinct([t.name for t in manifest.outputs], snake, KEYWORDS, (*own, *inputs))
     return inputs, outputs
 
 
@@ -109,7 +110,7 @@ def _said(tensor: TensorSpec) -> str:
 
 
 def _signature(request: Request, name: str) -> str:
-    inputs, outputs = names(request)
+    inputs, outputs = names(request, name)
     manifest, upper = request.preferred.manifest, name.upper()
     arguments = [f"{name}_model *model"]
     for identifier, tensor in zip(inputs, manifest.inputs, strict=True):
@@ -124,7 +125,7 @@ def _signature(request: Request, name: str) -> str:
 def header_file(request: Request, name: str) -> str:
     """include/NAME.h."""
     manifest, upper = request.preferred.manifest, name.upper()
-    inputs, outputs = names(request)
+    inputs, outputs = names(request, name)
     named = list(zip((*inputs, *outputs), (*manifest.inputs, *manifest.outputs), strict=True))
     counts = "".join(
         f"#define {upper}_{identifier.upper()}_COUNT {_count(tensor)} /* {_said(tensor)} */\n"
@@ -184,7 +185,7 @@ void {name}_close({name}_model *model);
 def model_file(request: Request, name: str, *, arrays: bool) -> str:
     """src/model.c: the tables, and the typed functions over the loader."""
     manifest = request.preferred.manifest
-    inputs, outputs = names(request)
+    inputs, outputs = names(request, name)
     tables = "\n".join(_variant_tables(variant, i, name) for i, variant in enumerate(request.variants))
     rows = "\n".join(_variant_row(variant, i, name, arrays=arrays) for i, variant in enumerate(request.variants))
     declared = "".join(f"extern const uint64_t {name}_array_{i}[];\n" for i in range(len(request.variants)))

@@ -45,25 +45,26 @@ static const double {name}_golden_snr_db[] = {{{limits}}};
 def example_file(request: Request, name: str) -> str:
     """example.c: opens the model, asks it once, and shows what it answers."""
     manifest, upper = request.preferred.manifest, name.upper()
-    inputs, outputs = names(request)
+    inputs, outputs = names(request, name)
     arrays = "".join(
-        f"static {spoken(tensor)} {identifier}[{upper}_{identifier.upper()}_COUNT];\n"
+        f"static {spoken(tensor)} value_of_{identifier}[{upper}_{identifier.upper()}_COUNT];\n"
         for identifier, tensor in zip((*inputs, *outputs), (*manifest.inputs, *manifest.outputs), strict=True)
     )
     shown = []
     for identifier, tensor in zip(outputs, manifest.outputs, strict=True):
         count = f"{upper}_{identifier.upper()}_COUNT"
+        value, largest = f"value_of_{identifier}", f"largest_of_{identifier}"
         lines = [
-            f"  size_t largest_{identifier} = 0;",
+            f"  size_t {largest} = 0;",
             f"  for (size_t i = 1; i < {count}; i++)",
-            f"    if ({identifier}[i] > {identifier}[largest_{identifier}]) largest_{identifier} = i;",
-            f'  printf("{identifier}: the largest of %d is %zu", {count}, largest_{identifier});',
+            f"    if ({value}[i] > {value}[{largest}]) {largest} = i;",
+            f'  printf("{identifier}: the largest of %d is %zu", {count}, {largest});',
         ]
         if tensor.name in manifest.labels:
-            label = f"{name}_labels_{identifier}[largest_{identifier} % {upper}_{identifier.upper()}_LABELS]"
+            label = f"{name}_labels_{identifier}[{largest} % {upper}_{identifier.upper()}_LABELS]"
             lines.append(f'  printf(" (%s)", {label});')
         shown.append("\n".join([*lines, '  printf("\\n");']))
-    told = "\n".join(shown)
+    told, values = "\n".join(shown), ", ".join(f"value_of_{identifier}" for identifier in (*inputs, *outputs))
     return f"""/* Asks the model once, with zeros: {name}_example [FOLDER OF MODELS]. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +84,7 @@ int main(int count, char **arguments) {{
   }}
   printf("variant %s\\n", {name}_variant_name(model));
   if ({name}_passed_over(model)[0] != '\\0') printf("passed over: %s\\n", {name}_passed_over(model));
-  if (!{name}_run(model, {", ".join((*inputs, *outputs))}, &error)) {{
+  if (!{name}_run(model, {values}, &error)) {{
     fprintf(stderr, "%s\\n", error.text);
     {name}_close(model);
     return 1;
@@ -136,7 +137,7 @@ def readme(request: Request, name: str, runtimes: Sequence[str], *, arrays: bool
         f"| {variant.name} | `{variant.artifact.short_id}` | {variant.manifest.payload_bytes} |"
         for variant in request.variants
     )
-    inputs, outputs = names(request)
+    inputs, outputs = names(request, name)
     libraries = "\n".join(
         f"- {library}: the option `{runtime}` names it ({variable} in the test and the example), or the\n"
         f"  system's loader finds it. The wheel {wheel} has it:\n  "
