@@ -86,9 +86,10 @@ static bool check(const edgekit_variant *variant, double min_snr_db, const char 
     sums[i] = (Difference){0, 0, true};
     answers[i] = calloc(variant->outputs[i].count, sizeof(double));
     passes = answers[i] != NULL && read_array(golden, variant->name, "output", i, &outputs[i]);
-    if (passes) passes = outputs[i].shape[0] > 0 && outputs[i].count == outputs[i].shape[0] * variant->outputs[i].count;
   }
-  size_t samples = passes ? outputs[0].shape[0] : 0;
+  size_t samples = passes ? outputs[0].shape[0] : 0; /* of each: all are as long as the first */
+  if (samples == 0) passes = false;
+  for (size_t i = 0; passes && i < variant->outputs_count; i++) passes = outputs[i].count == samples * variant->outputs[i].count;
   for (size_t i = 0; passes && i < variant->inputs_count; i++) passes = inputs[i].count == samples * variant->inputs[i].count;
   for (size_t n = 0; passes && n < samples; n++) {
     for (size_t i = 0; i < variant->inputs_count; i++) sample[i] = given(&variant->inputs[i], &inputs[i], n, values[i]);
