@@ -461,6 +461,22 @@ def test_literals() -> None:
         ({"inputs": (TensorSpec("x", (1, 4), "float16"),)}, "'x' is float16.*does not take"),
         ({"inputs": (TensorSpec("x", (1,) * 9),)}, "does not take"),
         ({"inputs": tuple(TensorSpec(f"x{i}", (1,)) for i in range(65))}, "more than 64"),
+        ({"inputs": (TensorSpec("x", (1, 2**31)),)}, "does not take"),
+        *(
+            ({"inputs": (TensorSpec("x", (1, 2), "int8", quantization=Quantization(*parts)),)}, "does not take")
+            for parts in (
+                ((), ()),
+                ((0.5, 0.5), (0,), 1),
+                ((0.5,), ()),
+                ((0.5, 0.5), (0, 0), -5),
+                ((0.5, 0.5), (0, 0), 2),
+                ((0.5, 0.5), (0, 0)),
+                ((0.5,) * 3, (0,) * 3, 1),
+                ((float("inf"),), (0,)),
+                ((1e39,), (0,)),
+                ((0.5,), (2**31,)),
+            )
+        ),
         ({"payload": "payload"}, "payload is a folder"),
     ],
 )

@@ -41,6 +41,8 @@ TYPES = {
 }
 _QUANTIZED = ("int8", "uint8", "int16", "int32")
 _MAX_TENSORS, _MAX_RANK = 64, 8
+_MOST_ELEMENTS = 2**31 - 1
+_LARGEST_FLOAT = 3.4e38
 _PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 
 
@@ -48,7 +50,8 @@ def refuse_unsuitable(request: Request) -> None:
     """Refuses what the loader has no place for.
 
     Raises:
-        BundleError: a dtype that C has no type for, too many tensors or axes, or a payload that is no file.
+        BundleError: a dtype that C has no type for, too many tensors, axes or elements, quantization whose parts do not
+            fit together, or a payload that is no file.
     """
     for variant in request.variants:
         sides = (variant.manifest.inputs, variant.manifest.outputs)
@@ -63,14 +66,33 @@ def refuse_unsuitable(request: Request) -> None:
                 f"A bundle for c cannot hold {title}: its payload is a folder.", remedy="Take an artifact of one file."
             )
         for tensor in (*sides[0], *sides[1]):
-            if tensor.dtype not in (TYPES if tensor.quantization is None else _QUANTIZED) or (
-                len(tensor.shape) > _MAX_RANK
+            if (
+                tensor.dtype not in (TYPES if tensor.quantization is None else _QUANTIZED)
+                or len(tensor.shape) > _MAX_RANK
+                or _count(tensor) > _MOST_ELEMENTS
+                or not _is_sound(tensor)
             ):
                 raise BundleError(
                     f"A bundle for c cannot hold {title}: {tensor.name!r} is {tensor.describe()}, which its loader "
                     "does not take.",
-                    remedy="Give the model ends of float32 or integers with up to 8 axes, and convert it again.",
+                    remedy="Give the model ends of float32 or integers with up to 8 axes and 2³¹ - 1 elements, "
+                    "and convert it again.",
                 )
+
+
+def _is_sound(tensor: TensorSpec) -> bool:
+    """Whether the scales and zero points are as many as C is going to read: one pair a tensor, or one a channel."""
+    quantization = tensor.quantization
+    if quantization is None:
+        return True
+    scales, points, axis = quantization.scale, quantization.zero_point, quantization.axis
+    by_channel = tensor.shape[axis] if axis is not None and 0 <= axis < len(tensor.shape) else 0
+    channels = 1 if len(scales) == 1 else by_channel
+    return (
+        len(scales) == len(points) == channels > 0
+        and all(0 <= scale < _LARGEST_FLOAT for scale in scales)
+        and all(-(2**31) <= point < 2**31 for point in points)
+    )
 
 
 def string(text: str) -> str:
