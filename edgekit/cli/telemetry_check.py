@@ -67,6 +67,8 @@ def command(
         if reference is not None:
             raise click.UsageError("Give REFERENCE and DATA, or --db, not both.")
         verdict = _of_store(db, given)
+    elif given["keep"]:
+        raise click.UsageError("--keep goes with --db: what a table shows is kept nowhere.")
     elif reference is not None and data is not None:
         verdict = _of_table(reference, data, given)
     else:

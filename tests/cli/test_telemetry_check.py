@@ -116,6 +116,7 @@ def test_wrong_files_and_options_are_told(tmp_path: Path, reference: Path) -> No
         ((damaged, data), 1, "its id is not the hash of its content"),
         ((tmp_path / "none.json", data), 1, "edgekit telemetry reference DATA"),
         ((reference,), 2, "Give REFERENCE and DATA"),
+        ((reference, reference, "--keep"), 2, "--keep goes with --db"),
         ((reference, data, "--rows", "7"), 2, "is not FROM:TO"),
         (("--db", tmp_path / "t.db"), 2, "Give the --model"),
         (("--db", tmp_path / "t.db", "--model", "m", "--span", "1y"), 2, "is no time such as"),
