@@ -208,6 +208,21 @@ def test_what_cannot_be_annotated(int8: Artifact) -> None:
             annotated(content, table, {}, title="it")
 
 
+@pytest.mark.parametrize("what", ["weights", "options"])
+def test_what_lies_behind_the_tables_would_move(what: str) -> None:
+    """Files beyond 2 GB and custom operators refer to it by its distance from the beginning of the file."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, graph, operator, buffer = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.BufferT()
+    buffer.offset, operator.largeCustomOptionsOffset = (400, 0) if what == "weights" else (0, 400)
+    model.subgraphs, graph.operators, model.buffers = [graph], [operator], [schema.BufferT(), buffer]
+    builder = flatbuffers.Builder(64)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    with pytest.raises(BundleError, match=f"{what} lie behind its tables"):
+        annotated(bytes(builder.Output()), b"\0\0\0\0M001", {}, title="it")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_damaged_model_is_refused_or_annotated(int8_bytes: bytes, data: st.DataObject) -> None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
-_VERSION, _BUFFERS, _METADATA = map(MODEL_FIELDS.index, ("version", "buffers", "metadata"))
+_VERSION, _GRAPHS, _BUFFERS, _METADATA = map(MODEL_FIELDS.index, ("version", "subgraphs", "buffers", "metadata"))
+_BUFFER_OFFSET, _GRAPH_OPERATORS, _OPTIONS_OFFSET = 1, 3, 9
+"""Places in the tables Buffer, SubGraph, Operator; the offsets are from the beginning of the file, which moves."""
 _NEVER = (1980, 1, 1, 0, 0, 0)
 """The date of what is in the ZIP: equal content gives equal bytes."""
 
@@ -67,10 +69,12 @@ def _with_root(content: bytes, metadata: bytes) -> bytes:
         raise _NotTakenError("it is no .tflite file")
     positions = _root_fields(content)
     buffers, entries = (tables(content, positions[place]) for place in (_BUFFERS, _METADATA))
-    for buffer in buffers:
-        offset = field(content, buffer, 1)
-        if offset and struct.unpack_from("<Q", content, offset)[0] > 1:
-            raise _NotTakenError("its weights lie behind its tables")
+    graphs = tables(content, positions[_GRAPHS])
+    operators = [one for graph in graphs for one in tables(content, field(content, graph, _GRAPH_OPERATORS))]
+    if any(_points_behind(content, buffer, _BUFFER_OFFSET) for buffer in buffers):
+        raise _NotTakenError("its weights lie behind its tables")
+    if any(_points_behind(content, operator, _OPTIONS_OFFSET) for operator in operators):
+        raise _NotTakenError("its operators' options lie behind its tables")
     if NAME in [text(content, field(content, entry, 0)) for entry in entries]:
         raise _NotTakenError("it has metadata already")
 
@@ -108,6 +112,11 @@ def _with_root(content: bytes, metadata: bytes) -> bytes:
             builder.PrependUOffsetTRelativeSlot(place, old(followed(content, position)), 0)
     builder.Finish(builder.EndObject(), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _points_behind(content: bytes, table: int, place: int) -> bool:
+    offset = field(content, table, place)
+    return bool(offset) and struct.unpack_from("<Q", content, offset)[0] > 1
 
 
 def _root_fields(content: bytes) -> list[int]:
