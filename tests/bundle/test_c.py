@@ -453,6 +453,7 @@ def test_an_input_does_not_hide_a_type_of_the_header(altered: Callable[..., Arti
 def test_literals() -> None:
     assert string('a"b\\?\n1ü') == '"a\\042b\\134\\077\\0121\\303\\274"'
     assert [prefix(name) for name in ("int", "edgekit", "2nd", "a.b-c")] == ["int_", "edgekit_2", "model2_nd", "a_b_c"]
+    assert [prefix(name) for name in ("test", "M", "install")] == ["test_", "m_", "install_"], "CMake's own targets"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ _LARGEST_ARRAY = 32 << 20
 """Bytes of payloads: GCC takes 1 GB of memory and 23 s for an array of so many."""
 
 
+_TARGETS = frozenset(
+    {"all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "run_tests", "test"}
+    | {"c", "dl", "m"}
+)
+"""What CMake's library cannot be called: targets of CMake's own, and what it links."""
+
+
 class C:
     """`--for c`."""
 
@@ -88,7 +95,7 @@ class C:
 
 def prefix(name: str) -> str:
     """What all names of a bundle begin with."""
-    return distinct([name], lambda text: snake(text, "model"), KEYWORDS, ("edgekit",))[0]
+    return distinct([name], lambda text: snake(text, "model"), KEYWORDS | _TARGETS, ("edgekit",))[0]
 
 
 def _template(file: str, name: str) -> str:
