@@ -11,7 +11,8 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 """Not empty, and without control characters: it is printed, and it becomes an argument of a remote command."""
 Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9:_][A-Za-z0-9.:%_-]*\Z")]
-Address = Annotated[str, msgspec.Meta(pattern=r"^\d{1,3}(\.\d{1,3}){3}\Z")]
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+Address = Annotated[str, msgspec.Meta(pattern=rf"^{_BYTE}(\.{_BYTE}){{3}}\Z")]
 """An IPv4 address, not a name: what is listened on must be no surprise."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 """Names folders (bench_results/NAME), so it is a plain file name."""

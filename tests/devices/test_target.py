@@ -90,6 +90,7 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
         (FULL.replace('"192.168.1.7"', '"-oProxyCommand=x"'), 8, ["ssh.host"]),
         (FULL.replace('labels = ["arm64", "kitchen"]', 'labels = "arm64"'), 5, ["labels = 'arm64'", "array"]),
         ('transport = "ssh"\nssh = {host = "h", port = true}', 2, ["ssh.port = True", "Expected int"]),
+        ('transport = "browser"\nbrowser.start = false\nbrowser.listen = "999.1.1.1"', 3, ["browser.listen"]),
         ('transport = "ssh"\nssh.host = "h"\nssh.prt = 1', 3, ["'prt'", "Did you mean 'port'"]),
         ('name = "../up"\ntransport = "local"', 1, ["name = '../up'"]),
         ('transport = "local"\nroot = "a\\nb"', 2, ["root"]),
