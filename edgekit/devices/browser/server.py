@@ -133,8 +133,9 @@ class PageServer:
             page = self._arrived.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        page.taken = True
-        return None if page.gone else page
+        with self._one:  # `seat` may just be making room for another one
+            page.taken = not page.gone
+        return page if page.taken else None
 
     def close(self) -> None:
         """Ends it, and the page's connection."""
@@ -167,10 +168,15 @@ class PageServer:
         """Whether a page may come: none is there, or one that nobody has asked for anything."""
         return self._page is None or self._page.gone or not self._page.taken
 
-    def seat(self, link: WebSocket) -> PageConnection:
-        """Takes a page in. One that only waited makes way: it may be gone without having said so."""
+    def seat(self, link: WebSocket) -> PageConnection | None:
+        """Takes a page in, unless another one was taken meanwhile; one that only waited makes way.
+
+        That one may be gone without having said so.
+        """
         with self._one:
-            if self._page is not None and not self._page.taken:
+            if not self.has_room():
+                return None
+            if self._page is not None:
                 self._page.close()
             self._page = PageConnection(link)
             self._arrived.put(self._page)
@@ -245,8 +251,13 @@ def _handler(pages: PageServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Sec-WebSocket-Accept", accept_key(key or ""))
             self.end_headers()
             self.wfile.flush()
-            pages.seat(WebSocket(self.connection, self.rfile)).carry()
             self.close_connection = True
+            link = WebSocket(self.connection, self.rfile)
+            page = pages.seat(link)
+            if page is None:
+                link.close()
+            else:
+                page.carry()
 
         def log_message(self, *_: object) -> None:
             pass

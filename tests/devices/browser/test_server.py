@@ -153,6 +153,28 @@ def test_a_second_page_does_not_disturb_the_one_that_is_measured(
     assert second.receive() == (8, (4001).to_bytes(2, "big"))
 
 
+def test_a_page_that_comes_while_another_is_taken_has_no_seat(
+    server: PageServer, client: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them may have been told that there is room, before one is asked for something."""
+    first, second = client(), client()
+    first.open(f"{first.path}lines")
+    first.send(b"", kind=9)
+    assert first.receive() == (10, b"")  # it has its seat
+    has_room, told = server.has_room, []
+
+    def told_too_early() -> bool:
+        told.append(has_room())
+        if len(told) == 1:
+            assert server.await_page(5) is not None
+        return told[-1]
+
+    monkeypatch.setattr(server, "has_room", told_too_early)
+    assert second.open(f"{second.path}lines") == 101
+    assert second.receive()[0] == 8
+    assert server.await_page(0.2) is None
+
+
 def test_samples_are_served_no_longer_than_they_are_wanted(server: PageServer, client: Callable[[], Client]) -> None:
     one = client()
     assert one.get(f"{one.path}samples/a/x.npy") == 200
