@@ -105,8 +105,11 @@ class PageServer:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     def invite(self) -> str:
-        """A new address for a page; those from before lead nowhere any more."""
-        self._secret = secrets.token_hex(16)
+        """A new address for a page; those from before lead nowhere any more, and a page that came by one goes."""
+        with self._one:
+            self._secret = secrets.token_hex(16)
+            if self._page is not None:
+                self._page.close()
         return self.url
 
     @property
@@ -168,13 +171,13 @@ class PageServer:
         """Whether a page may come: none is there, or one that nobody has asked for anything."""
         return self._page is None or self._page.gone or not self._page.taken
 
-    def seat(self, link: WebSocket) -> PageConnection | None:
-        """Takes a page in, unless another one was taken meanwhile; one that only waited makes way.
+    def seat(self, link: WebSocket, path: str) -> PageConnection | None:
+        """Takes a page in, unless another one was taken meanwhile, or its address is no more; one that waited goes.
 
         That one may be gone without having said so.
         """
         with self._one:
-            if not self.has_room():
+            if not self.has_room() or self.path_of(path) != LINES:
                 return None
             if self._page is not None:
                 self._page.close()
@@ -253,7 +256,7 @@ def _handler(pages: PageServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
             self.close_connection = True
             link = WebSocket(self.connection, self.rfile)
-            page = pages.seat(link)
+            page = pages.seat(link, self.path)
             if page is None:
                 link.close()
             else:

@@ -98,6 +98,20 @@ def test_an_address_from_before_leads_nowhere(server: PageServer, client: Callab
     assert client().open(old.path + "lines") == 404
 
 
+def test_a_page_that_came_by_an_address_from_before_is_asked_for_nothing(
+    server: PageServer, client: Callable[[], Client]
+) -> None:
+    """Such as one of the browser before, which was told to load itself anew and did so while it was ended."""
+    old = client()
+    assert old.open(f"{old.path}lines") == 101
+    server.invite()
+    assert old.receive()[0] == 8
+    assert server.await_page(0.2) is None
+    new = client()
+    assert new.open(f"{new.path}lines") == 101
+    assert server.await_page(5) is not None
+
+
 def test_lines_come_whole_and_in_order(server: PageServer, client: Callable[[], Client]) -> None:
     one = client()
     assert one.open(f"{one.path}lines") == 101
