@@ -155,6 +155,8 @@ def test_a_second_page_does_not_disturb_the_one_that_is_measured(
 ) -> None:
     first, second, third = client(), client(), client()
     first.open(f"{first.path}lines")
+    first.send(b"", kind=9)
+    assert first.receive() == (10, b"")  # it has its seat
     second.open(f"{second.path}lines")  # nobody asked the first for anything: it makes way
     assert first.receive()[0] == 8
     assert server.await_page(5) is None
