@@ -150,7 +150,8 @@ class PageServer:
 
     def accepts(self, host: str, origin: str | None) -> bool:
         """Whether a request is to one of our names, and by none but our own page."""
-        return host in self._hosts and origin in (None, f"http://{host}")
+        named = host if ":" in host else f"{host}:80"  # browsers leave that port out
+        return named in self._hosts and origin in (None, f"http://{host}")
 
     def path_of(self, path: str) -> str | None:
         """A path below the secret; None if it is not below it."""

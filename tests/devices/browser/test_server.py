@@ -84,6 +84,20 @@ def test_a_name_that_is_not_ours_and_a_page_that_is_not_get_nothing(
     assert two.open(f"{two.path}lines", **headers) == 403
 
 
+def test_browsers_leave_port_80_out() -> None:
+    try:
+        server = PageServer("127.0.0.1", 80, "127.0.0.1")
+    except OSError as error:
+        pytest.skip(f"port 80 cannot be had here: {error}")
+    try:
+        assert server.accepts("127.0.0.1", "http://127.0.0.1")
+        assert server.accepts("127.0.0.1:80", None)
+        assert not server.accepts("evil.example", "http://evil.example")
+        assert not server.accepts("", "http://")
+    finally:
+        server.close()
+
+
 def test_a_websocket_wants_an_origin_and_the_secret(client: Callable[[], Client], server: PageServer) -> None:
     one = client()
     assert one.get(f"{one.path}lines") == 403
