@@ -11,6 +11,7 @@ from edgekit.bench.distortions import judge
 from edgekit.bench.doctor_page import about_page
 from edgekit.bench.finding import Finding
 from edgekit.bench.guards import unchecked, violations
+from edgekit.bench.sense import sensible
 from edgekit.devices.device import Device
 from edgekit.devices.environment import Platform, ask_platform, differing, installed
 from edgekit.devices.runner_client import device_info
@@ -108,22 +109,25 @@ def _fit(platform: Platform) -> tuple[object, ...]:
 
 
 def _page(device: RunnerDevice) -> Iterator[Finding]:
-    info = device_info(device)
-    yield from about_page(info["facts"]["values"], info["facts"]["missing"])
-    yield from _runtimes(device, info)
+    with sensible(device):
+        info = device_info(device)
+        findings = [*about_page(info["facts"]["values"], info["facts"]["missing"]), *_runtimes(device, info)]
+    yield from findings
 
 
 def _runner(device: Device) -> Iterator[Finding]:
     runner = runner_for(device)
     if runner.kind == "python":
         _need_python(device)
-    info = device_info(device)
-    values = info["facts"]["values"]
-    system = f"{values['os'] or values['kernel']}, {values['machine']}"
+    with sensible(device):
+        info = device_info(device)
+        values = info["facts"]["values"]
+        system = f"{values['os'] or values['kernel']}, {values['machine']}"
+        python = values["python"]
     if runner.kind == "native":
         yield Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}")
     else:
-        yield Finding("ok", "Python", f"{values['python']}, {system}")
+        yield Finding("ok", "Python", f"{python}, {system}")
     if runner.kind == "python" and device.target.runner == "auto":
         _add_native(device, info["runtimes"])
     yield from _runtimes(device, info)
