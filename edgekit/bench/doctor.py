@@ -154,7 +154,10 @@ def _need_python(device: Device) -> None:
 def _runtimes(device: RunnerDevice, info: dict[str, Any]) -> Iterator[Finding]:
     runtimes: dict[str, dict[str, Any]] = info["runtimes"]
     if not any("package" in found for found in runtimes.values()):
-        said = f"its Python has none of {', '.join(runtimes)}"
+        whose = "there is none of" if info["python"] is None else "its Python has none of"
+        told = [f"{name}: {found['reason']}" for name, found in runtimes.items()]
+        why = "; ".join(one for one in told if "No module named" not in one)  # one that is there, and broken
+        said = f"{whose} {', '.join(runtimes)}{f' ({why})' if why else ''}"
         yield Finding("missing", "runtime", said, install_remedy(device, "litert"))
         return
     for name, found in runtimes.items():
