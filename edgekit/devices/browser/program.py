@@ -1,11 +1,12 @@
 """A browser of this machine, started headless for one page: its own process, its own empty profile, gone afterwards.
 
 It is Chromium or what is made of it: Chrome, Edge. It is told to end when a pipe of ours closes, so that none outlives
-an EdgeKit that was killed.
+an EdgeKit that was killed. By that pipe it is told its address, too: whoever is on this machine may read command lines.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -79,12 +80,19 @@ class Browser:
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    ["sh", "-c", _WITH_PIPES, "sh", program, *flags, *arguments, url],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                    ["sh", "-c", _WITH_PIPES, "sh", program, *flags, *arguments, "about:blank"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True, bufsize=0,
                 )  # fmt: skip
         except OSError as error:
             shutil.rmtree(self._profile, ignore_errors=True)
             raise explain_os_error(error, program) from error
+        self._open(url)
+
+    def _open(self, url: str) -> None:
+        assert self._process.stdin is not None
+        opened = {"id": 1, "method": "Target.createTarget", "params": {"url": url}}
+        with suppress(OSError):  # it has ended: `status` tells
+            self._process.stdin.write(json.dumps(opened).encode() + b"\0")
 
     @property
     def status(self) -> int | None:
