@@ -13,6 +13,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgekit.devices.plan import sums
 from edgekit.devices.scripts.upload import ASSEMBLE
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Assembling:
             final,
             str(first) if self._follows else "-",
             inside or "-",
-            "\n".join(file.sha256 for file in files),
+            sums(files),
             " ".join(used),
             *(file.path for file in files),
         )

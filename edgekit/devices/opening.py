@@ -14,6 +14,7 @@ import msgspec
 
 from edgekit.devices.chunk_list import Survey, read_survey
 from edgekit.devices.lock import NotNeededError
+from edgekit.devices.plan import sums
 from edgekit.devices.scripts.opening import OPEN
 from edgekit.devices.upload_errors import wrong_answer
 
@@ -100,7 +101,7 @@ class Opening:
             OPEN,
             self._device.root,
             self._folder,
-            "\n".join(file.sha256 for file in self._files) if self._folder else "-",
+            sums(self._files) if self._folder else "-",
             nonce,
             self._below,
             self._model,

@@ -10,6 +10,7 @@ and the rest is appended to it. So an upload of one large new file needs its siz
 
 from __future__ import annotations
 
+import hashlib
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,7 @@ from edgekit.devices.chunks import NAME_DIGITS, Chunk
 from edgekit.devices.source import Range, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 MIN_RUN_BYTES = 32 << 10
 """Shorter runs are sent: three processes on the device cost more."""
@@ -41,6 +42,11 @@ class WantedFile(msgspec.Struct, frozen=True):
     bytes: int
     sha256: str
     chunks: tuple[Chunk, ...] = ()
+
+
+def sums(files: Iterable[WantedFile]) -> str:
+    """What the `sums` of `scripts` tells on a device that has these files, in this order."""
+    return hashlib.sha256("".join(f"{file.sha256}\n" for file in files).encode()).hexdigest()
 
 
 class Copy(NamedTuple):

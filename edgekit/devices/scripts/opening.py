@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from edgekit.devices.scripts.files import DIGESTS
 from edgekit.devices.scripts.lock import LOCK
-from edgekit.devices.scripts.parts import HEAD, SUMS
+from edgekit.devices.scripts.parts import DIGEST, HEAD, SUMS
 from edgekit.devices.scripts.upload import STAGE, SURVEY
 
 OPEN = (
     HEAD
+    + DIGEST
     + SUMS
     + "".join(
         f"{name}() (\n{script}\n)\n"  # in a shell of its own: each may exit, and sets what it likes
@@ -32,7 +33,7 @@ survey "$root" "$model" || exit
 stage "$root" "$nonce" "$below" "$@"
 """
 )
-"""$1 root, $2 a folder below it, $3 the sha256 of files in it, a line each, or `-`, $4 nonce, $5 `new/` or "": where
+"""$1 root, $2 a folder below it, $3 what `sums` tells of files in it, or `-`, $4 nonce, $5 `new/` or "": where
 these files will be below root/tmp/nonce, $6 a model or "", $7 to $10 what `LOCK` takes from $3 on, or "" four times if
 the lock is ours, $11... the files.
 

@@ -14,9 +14,9 @@ fi
 """
 
 SUMS = r"""
-sums() { echo "$1" | while read -r sum _; do echo "$sum"; done; }
+sums() { echo "$1" | while read -r sum _; do echo "$sum"; done | digest | { read -r sum _; echo "$sum"; }; }
 """
-"""$1 lines of `digest`: their sha256 alone."""
+"""$1 lines of `digest`: the sha256 of theirs, a line each. One word, however many files: an argument has a bound."""
 
 COPY = r"""
 copy() { dd if="./$5" bs=65536 skip="$1" count="$3" 2>/dev/null | tail -c "+$2" | head -c "$4"; }

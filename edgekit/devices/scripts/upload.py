@@ -191,8 +191,8 @@ echo "$told"
 publish "$root" "$nonce" "$name" "$inside" $used && echo published
 """
 )
-"""$1 root, $2 nonce, $3 final name, $4 bytes or `-`, $5 what gets that name or `-`, $6 the sha256 of the files, a line
-each, $7 nonces with spaces between, $8... files below root/tmp/nonce, in the order of its plan.
+"""$1 root, $2 nonce, $3 final name, $4 bytes or `-`, $5 what gets that name or `-`, $6 what `sums` tells of the
+files, $7 nonces with spaces between, $8... files below root/tmp/nonce, in the order of its plan.
 
 Prints their `DIGESTS`. If they are as they should be, and $5 is not `-`, it goes on to `PUBLISH`, with $7 as what goes,
 and prints `published`: a round trip less than if the host had compared them first, as it does afterwards.
