@@ -100,7 +100,9 @@ rm -f -- ./.new/all
 sync -- ./.new/metadata/root.json ./.new/config.json 2>/dev/null || sync
 rm -f -- ./config.json
 rm -rf -- ./metadata
-mv -- ./.new/metadata ./metadata && mv -- ./.new/config.json ./config.json || exit 1
+mv -- ./.new/metadata ./metadata || exit 1
+[ -f ./metadata/root.json ] || { echo "a pull made the folder metadata again: wait until it has ended" >&2; exit 1; }
+mv -- ./.new/config.json ./config.json || exit 1
 rmdir -- ./.new
 """
 )
