@@ -1,16 +1,17 @@
 """Counting rows and, of some of them, how their values go together (`joint`).
 
 A row's vector costs several times what its counts do: 128 frequencies. So only one row in so many is taken into it,
-evenly, without looking at the values; the vector says how many rows it is of. With NumPy the rows that wait are summed
-in one product.
+without looking at the values; the vector says how many rows it is of. Which one of so many differs from time to time:
+a program that takes turns with four cameras would otherwise have one of them watched, and so would one whose every call
+is tried twice (as a row, then as a batch). With NumPy the rows that wait are summed in one product.
 """
 
 from __future__ import annotations
 
 import struct
-from itertools import count
+from itertools import compress, count
 
-from .counting import rows_in
+from .counting import numbers_of, rows_in
 from .joint import NumpySums, Sums
 from .records import TYPE_CHECKING
 from .summaries import loaded_numpy
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
 EVERY = 4
 """One row in so many: what keeps the whole at about twice of what counting alone costs (benchmarks/README.md)."""
 WAITING = 256
+PERIOD = 4096
+"""Rows after which the choice of rows begins anew."""
+
+
+def _chosen() -> bytes:
+    """For each row of a period whether it is taken: one of every `EVERY`, at places as if by chance."""
+    state = 41
+    taken = bytearray(PERIOD)
+    for first in range(0, PERIOD, EVERY):
+        state = (state * 1664525 + 1013904223) % (1 << 32)  # Knuth and Lewis's generator; its high bits are good
+        taken[first + (state >> 16) % EVERY] = 1
+    return bytes(taken)
+
+
+CHOSEN = _chosen()
 
 
 class JointCounter:
@@ -62,9 +78,15 @@ class JointCounter:
 
     def tick(self, row: Any) -> bool:
         """As `Counter.tick`."""
-        if next(self._number) % EVERY:
+        if not CHOSEN[next(self._number) % PERIOD]:
+            if len(row) != self._width or hasattr(row[0], "__len__"):
+                raise TypeError("a batch: `add` knows which of its rows are taken")  # C's `tick` would count it
             return bool(self._counter.tick(row))
-        packed = self._pack(*(row.tolist() if hasattr(row, "tolist") else row))  # before anything was counted
+        values = row.tolist() if hasattr(row, "tolist") else row  # before anything was counted
+        try:
+            packed = self._pack(*values)
+        except struct.error:
+            packed = self._pack(*numbers_of(values))  # C's `tick` takes None as well
         due = self._counter.tick(row)
         self._waiting.append(packed)
         return due or len(self._waiting) >= WAITING
@@ -73,13 +95,19 @@ class JointCounter:
         """As `Counter.add`."""
         added = int(self._counter.add(row))
         number = next(self._number)
-        first = -number % EVERY
         if added > 1:
             self._number = count(number + added)
-        if first < added:
+        begin = number % PERIOD
+        taken = list(compress(range(added), (CHOSEN * (1 + (begin + added) // PERIOD))[begin:]))
+        if taken:
             # Rows of a batch of arrays are taken before they are lists: most of them are not needed.
             nested = getattr(row, "ndim", 1) == 2 or (added > 1 and isinstance(row, (list, tuple)))
-            chosen = row[first::EVERY] if nested else row
+            if not nested:
+                chosen = row
+            elif self._numpy is not None and isinstance(row, self._numpy.ndarray):
+                chosen = row[taken]
+            else:
+                chosen = [row[i] for i in taken]
             self._waiting += [self._pack(*values) for values in rows_in(chosen, self._width)]
             if len(self._waiting) >= WAITING:
                 self.settle()

@@ -26,7 +26,7 @@ from edgekit.telemetry.reporter import Reporter, envelope, wire
 from edgekit.telemetry.reporter.distance import judge
 from edgekit.telemetry.reporter.errors import InvalidReference
 from edgekit.telemetry.reporter.joint import COSINES, SINES, Sums
-from edgekit.telemetry.reporter.joint_counting import EVERY
+from edgekit.telemetry.reporter.joint_counting import CHOSEN, EVERY, PERIOD
 from edgekit.telemetry.reporter.reference import Feature, Reference, Tensor
 from edgekit.telemetry.reporter.window import FeatureCounts, Window
 from tests.telemetry.drift.windows import stream
@@ -186,7 +186,8 @@ def test_a_device_sums_the_same_vector_sends_it_and_says_the_same(
     rng = np.random.default_rng(6)
     values = correlated(rng, 8000, (0, 1), (2, 3), (4, 5))
     # The batch is tried as a row first, and so begins one further on.
-    taken = np.concatenate([values[:4000:EVERY], values[4000 + EVERY - 1 :: EVERY]])
+    chosen = np.resize(np.frombuffer(CHOSEN, bool), 2 * PERIOD)
+    taken = values[np.concatenate([chosen[:4000], chosen[4001:8001]])]
     with Reporter.open(made[0], state=tmp_path, way=way, background=False) as reporter:
         for row in values[:100].tolist():
             reporter.observe(row)
@@ -204,6 +205,42 @@ def test_a_device_sums_the_same_vector_sends_it_and_says_the_same(
     assert observed.features[-1] == counts(made, taken)
     window = observed.put(Window("dev", "00" * 16, 1, "joint", "", made[0].id, 0, 0, 0))
     assert wire.decode(wire.encode(window)) == window
+
+
+@pytest.mark.parametrize("way", ["stdlib", "numpy", "native"])
+@pytest.mark.parametrize("shape", ["a row", "a batch of one", "a list of one", "one value is missing", "batches"])
+def test_one_row_in_four_is_taken_however_rows_come(
+    made: tuple[Reference, Feature], way: str, shape: str, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(9).normal(size=(4000, WIDTH))
+    handed: dict[str, list[object]] = {
+        "a row": [*values.tolist()],
+        "a batch of one": [row[None] for row in values],
+        "a list of one": [[row] for row in values.tolist()],
+        "one value is missing": [[None, *row[1:]] for row in values.tolist()],
+        "batches": [*values.reshape(500, 8, WIDTH)],
+    }
+    with Reporter.open(made[0], state=tmp_path, way=way, background=False) as reporter:
+        for row in handed[shape]:
+            reporter.observe(row)
+        said = reporter.drift()
+    assert said.inferences == 4000
+    assert abs(said.features[-1].n - 4000 / EVERY) < 60, "about one in four, and never none"
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4, 8])
+def test_sources_that_take_turns_are_all_watched(sources: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+
+    def draw(n: int) -> np.ndarray:
+        return np.asarray(rng.normal(size=(n, 3)) + (2.0 * np.arange(n) % (2 * sources))[:, None])
+
+    made = reference_of(draw(20_000))
+    with Reporter.open(made[0], state=tmp_path, background=False) as reporter:
+        for row in draw(8000).tolist():
+            reporter.observe(row)
+        said = reporter.drift()
+    assert (said.inferences, said.drifted) == (8000, False)
 
 
 @pytest.mark.parametrize(
