@@ -171,7 +171,7 @@ class _Summed:
         return max(1e-3, math.sqrt(float(squares) / len(self._joint.frequencies)))
 
     def floors(self, scale: float, features: int) -> tuple[tuple[int, float], ...]:
-        """The table of (n, floor), as of cells."""
+        """The table of (n, floor), as of cells; empty if no window is long enough to tell anything."""
         wander = self._moves.T @ self._moves * WANDER**2
         effects = self._effects()
         own = self._shape(effects)
@@ -191,8 +191,9 @@ class _Summed:
             second = a * a * products[2] + 2 * a * products[3] + products[4]
             third = a**3 * products[5] + 3 * a * a * products[6] + 3 * a * products[7] + products[8]
             limit = math.sqrt(_quantile(first, second, third, z) / len(self._joint.frequencies)) / scale
-            if not table or limit < 0.99 * table[-1][1]:
-                table.append((n, float(f"{min(1.0, limit):.4g}")))
+            # A joint's distance may be above 1, and a floor may not: it is told from the size on where it fits.
+            if limit <= 1 and (not table or limit < 0.99 * table[-1][1]):
+                table.append((n, float(f"{limit:.4g}")))
         return tuple(table)
 
     def _shape(self, effects: dict[int, float]) -> np.ndarray:

@@ -75,13 +75,15 @@ def sampling_floor(n: int, n_reference: int, *, alpha: float = ALPHA) -> float:
 def calibrated_floor(feature: Feature, n: int) -> float:
     """The reference's own floor for windows of n values; 0 where it was not calibrated.
 
-    Between two sizes it is that of the smaller one, below the smallest it grows with 1/sqrt(n).
+    Between two sizes it is that of the smaller one, below the smallest it grows with 1/sqrt(n): up to 1, which is
+    as far as a distance goes, but that of a joint.
     """
     if not feature.floors or not n:
         return 0.0
     smallest, floor = feature.floors[0]
     if n < smallest:
-        return min(1.0, floor * math.sqrt(smallest / n))
+        grown = floor * math.sqrt(smallest / n)
+        return grown if feature.joint is not None else min(1.0, grown)
     return max([distance for size, distance in feature.floors if size <= n][-1:])
 
 

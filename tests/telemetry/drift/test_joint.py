@@ -140,6 +140,18 @@ def test_quiet_windows_of_a_stream_do_not_alarm() -> None:
     assert sum(judge(made[1], counts(made, draw(1000)).cells).verdict != "quiet" for _ in range(100)) <= 1
 
 
+def test_short_windows_of_a_slow_stream_do_not_alarm_though_their_distance_is_above_one() -> None:
+    rng = np.random.default_rng(2)
+
+    def draw(n: int) -> np.ndarray:
+        return np.array([stream(rng, n, 0.99) for _ in range(WIDTH)]).T
+
+    made = reference_of(draw(20_000))
+    found = [judge(made[1], counts(made, draw(n)).cells) for n in (200, 300, 400) for _ in range(30)]
+    assert max(each.distance for each in found) > 1
+    assert sum(each.verdict != "quiet" for each in found) <= 1
+
+
 @pytest.mark.parametrize(
     ("n", "pairs", "power"), [(500, ((0, 1), (2, 3), (4, 5)), 0.99), (1000, ((0, 1),), 0.9), (2000, ((3, 7),), 0.99)]
 )
