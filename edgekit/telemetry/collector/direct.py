@@ -116,6 +116,7 @@ class UploadProtocol(BoundedProtocol):
             and 0 <= self._length <= self.max_upload_bytes
             and self.url == _PATH
             and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused  # else answers would pile up for a client that reads none of them
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgekit.telemetry.collector.direct import protocol_of
 from edgekit.telemetry.collector.keys import Keys, MasterKeys
 from edgekit.telemetry.collector.reading import open_store
 from tests.telemetry.collector.process import CollectorProcess
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.telemetry.collector.conftest import Collector
     from tests.telemetry.collector.fleet import Fleet
 
 HEALTH = b"GET /health HTTP/1.1\r\nhost: c\r\n\r\n"
@@ -143,3 +146,58 @@ def test_what_is_no_upload_is_refused(served: tuple[CollectorProcess, Any], uplo
     admin = Peer(served[0].admin_port)
     admin.send(post(upload(1)).replace(b"Host: c", b"Host: localhost"))
     assert admin.answer()[0] in (404, 405), "people's port takes no uploads"
+
+
+class Wire(asyncio.Transport):
+    """A connection whose peer reads nothing."""
+
+    def __init__(self, collector: Collector, *, request_s: float = 20.0) -> None:
+        import uvicorn
+        from uvicorn.server import ServerState
+
+        super().__init__()
+        self.unread, self.closed, self.reading = 0, False, True
+        bounds = {"max_connections": 8, "request_s": request_s}
+        kind = protocol_of(collector.app, 80, max_upload_bytes=1 << 16, **bounds)
+        config = uvicorn.Config(collector.app, http=kind, log_config=None, lifespan="off")
+        config.load()
+        self.protocol = kind(config=config, server_state=ServerState(), app_state={})
+        self.protocol.connection_made(self)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 80) if name in ("sockname", "peername") else default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.unread += len(data)
+        if self.unread > 1 << 16:
+            self.protocol.pause_writing()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def test_answers_do_not_pile_up_for_a_client_that_reads_none(collector: Collector) -> None:
+    async def run() -> Wire:
+        wire = Wire(collector)
+        for _ in range(5000):
+            if wire.reading and not wire.closed:
+                wire.protocol.data_received(post(b"no envelope"))
+            await asyncio.sleep(0)
+        wire.protocol.connection_lost(None)
+        await asyncio.sleep(0.1)
+        return wire
+
+    wire = asyncio.run(run())
+    assert wire.unread < 100_000
