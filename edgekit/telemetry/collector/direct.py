@@ -81,8 +81,7 @@ class UploadProtocol(BoundedProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._in_head = True
-        self._head_bytes = 0
+        self._begin_request()
         self._length = -1
         self._odd = False
 

@@ -67,8 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
+        self._begin_request()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -101,6 +100,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
             raise _HeadTooLongError
+
+    def _begin_request(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        if not self._expecting:  # it came in one piece with the end of the request before it
+            self._expect_request()
 
     def _expect_request(self) -> None:
         self._expecting = True

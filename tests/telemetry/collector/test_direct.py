@@ -201,3 +201,20 @@ def test_answers_do_not_pile_up_for_a_client_that_reads_none(collector: Collecto
 
     wire = asyncio.run(run())
     assert wire.unread < 100_000
+
+
+@pytest.mark.parametrize("first", [HEALTH, post(b"no envelope")])
+@pytest.mark.parametrize("beginning", [post(bytes(100))[:-50], HEALTH[:-5]])
+def test_a_request_that_begins_in_the_piece_that_ends_another_has_its_time_too(
+    collector: Collector, first: bytes, beginning: bytes
+) -> None:
+    async def run() -> bool:
+        wire = Wire(collector, request_s=0.2)
+        wire.protocol.data_received(first + beginning)
+        await asyncio.sleep(1)
+        ended = wire.closed
+        wire.protocol.connection_lost(None)
+        await asyncio.sleep(0.1)
+        return ended
+
+    assert asyncio.run(run())
