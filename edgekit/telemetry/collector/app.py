@@ -223,6 +223,8 @@ class CollectorApp:
             merged = self._register(reference)
         except StoreUnavailableError:
             raise
+        except InvalidReference as error:
+            return error_answer(400, str(error))
         except TelemetryError as error:
             return error_answer(429, str(error), retry_after_s=3600)
         return json_answer(200, merged=merged)

@@ -35,6 +35,19 @@ PAGE = 500
 """Windows that one transaction merges: small enough that uploads need not wait long behind it."""
 
 
+def check_storable(reference: Reference) -> None:
+    """That a reference is still itself once it is written down.
+
+    Its id is the hash of the document that it was read from. One that was written in another way (an edge as 1 and not
+    as 1.0, schema 2 without a joint) gets another document here, which nobody could read: not even the commit, of
+    whatever upload, that reads all references before it.
+
+    Raises:
+        InvalidReference: it is not.
+    """
+    Reference.from_json(reference.to_json(), where="the reference as EdgeKit would write it")
+
+
 def register(database: Database, reference: Reference) -> int:
     """Registers a reference, and merges the windows that waited for it.
 
@@ -42,9 +55,11 @@ def register(database: Database, reference: Reference) -> int:
         How many were merged. Registering again changes nothing.
 
     Raises:
+        InvalidReference: see `check_storable`.
         TelemetryError: there are too many references.
         StoreUnavailableError: the database cannot be used.
     """
+    check_storable(reference)
     with database.read() as cursor:
         known = bool(cursor.rows("SELECT 1 FROM reference_files WHERE id = ?", (reference.id,)))
     return merge_pending(database, reference) if known else _register(database, reference)
@@ -125,7 +140,8 @@ def read_reference(path: Path) -> Reference:
     """
     file = path / "reference.json" if path.is_dir() else path
     try:
-        return Reference.load(file)
+        reference = Reference.load(file)
+        check_storable(reference)
     except InvalidReference as error:
         raise TelemetryError(str(error)) from error
     except OSError as error:
@@ -133,3 +149,4 @@ def read_reference(path: Path) -> Reference:
             f"There is no reference at {file}: {error.strerror}.",
             remedy="Name a reference.json, or an artifact that was converted with calibration data.",
         ) from error
+    return reference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -193,6 +194,27 @@ def test_a_device_sends_the_reference_that_it_cut_itself(collector: Collector) -
     asyncio.run(go())
     [model] = collector.store.models()
     assert (model.bootstrapped, model.known, model.pending) == (True, True, 0)
+
+
+@pytest.mark.parametrize("odd", ["schema 2 without a joint", "schema true", "whole edges"])
+def test_a_reference_written_in_another_way_is_refused_and_ends_nobodys_uploads(collector: Collector, odd: str) -> None:
+    key = collector.device("d1")
+    document = json.loads(a_reference("odd", bootstrapped=True).to_json())
+    del document["id"]
+    if odd == "whole edges":
+        document["features"][0]["edges"] = [round(1000 * edge) for edge in document["features"][0]["edges"]]
+    else:
+        document["schema"] = 2 if odd == "schema 2 without a joint" else True
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    body = json.dumps(dict(document, id=hashlib.sha256(canonical).hexdigest())).encode()
+
+    async def go() -> None:
+        sealed = envelope.seal(body, device="d1", key_id=key.key_id, key=key.key, kind=envelope.REFERENCE)
+        assert (await collector.client.ask("POST", "/v1/references", sealed))[0] == 400
+        assert await send(collector, Fleet(a_reference("other"), seed=1), key) == 200
+        await collector.app.close()
+
+    asyncio.run(go())
 
 
 def test_names_that_no_envelope_could_carry_are_refused(collector: Collector) -> None:
