@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +12,9 @@ from edgekit.telemetry.collector.layout import Layout, merge_moments, pack, sum_
 from edgekit.telemetry.reporter import wire
 from edgekit.telemetry.reporter.errors import WireError
 from edgekit.telemetry.reporter.reference import LATENCY
+from edgekit.telemetry.reporter.window import FeatureCounts, Window
 from tests.telemetry.collector.fleet import Fleet, a_reference, same, summed
 from tests.telemetry.strategies import counts, windows
-
-if TYPE_CHECKING:
-    from edgekit.telemetry.reporter.window import Window
 
 REFERENCE = a_reference()
 LAYOUT = Layout.of(REFERENCE, LATENCY.size)
@@ -125,3 +122,13 @@ def test_moments_of_parts_are_the_moments_of_the_whole() -> None:
     vector = np.sum([LAYOUT.vector(window) for window in found], axis=0)
     for index, (name, expected) in enumerate(summed(REFERENCE, found).items()):
         assert same(LAYOUT.counts(vector, merged, index), expected), name
+
+
+def test_a_joint_of_many_rows_is_no_count_that_no_device_reaches() -> None:
+    rows = 1 << 31
+    joint = FeatureCounts((rows, *[200 * rows] * 256))
+    window = Window("d", "0b" * 16, 1, "m", "", "0" * 64, 0, 1, 1, features=(joint,))
+    assert joint.n > 1 << 40
+    assert not too_large(window)
+    assert too_large(window._replace(features=(joint._replace(cells=(rows, 1 << 41)),)))
+    assert too_large(window._replace(features=(joint._replace(out_of_range=1 << 41),)))
