@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit.telemetry.collector.export.rows import count_rows
 from edgekit.telemetry.collector.ingest import Ingest
 from edgekit.telemetry.collector.reading import open_store
 from edgekit.telemetry.collector.uploads import Upload
@@ -310,6 +311,8 @@ def test_a_store_adds_the_vectors_up_and_its_check_and_page_know_the_joint(
         (outcome,) = ingest.commit([Upload(envelope.parse(body), "", now * 10**9, ingest.generation)])
         assert outcome.accepted == 1
     assert store.totals("joint", reference.id, now - 86_400, now).features["joint"] == counts(made, values)
+    exported = [row.n for row in count_rows(store, now - 86_400, now) if row.feature == "joint"]
+    assert exported == [1000] * 6, "rows, and not the sum of its sums"
     verdict = check(store, "joint", now)
     assert [v.feature for v in verdict.drifted] == ["joint"]
     assert verdict.drifted[0].n == 6000

@@ -53,7 +53,8 @@ SELECT w.feature AS feature, w.step AS step, w.cohort AS cohort, arraySum(w.cell
     arraySum(arrayMap((a, b) -> abs(a / arraySum(w.cells) - b / arraySum(r.cells)), w.cells, r.cells)) / 2 AS d1
 FROM windows AS w INNER JOIN edgekit.references AS r FINAL ON w.feature = r.feature
 WHERE r.model = {model:String} AND r.reference = {reference:String} AND arraySum(w.cells) >= {at_least:Int64}
-    AND arraySum(r.cells) > 0
+    AND arraySum(r.cells) > 0 AND r.kind != 'joint'
 ORDER BY ks DESC
 """
-"""How far each feature was from its reference, per step of time and cohort: KS over cells, and half the D1."""
+"""How far each feature was from its reference, per step of time and cohort: KS over cells, and half the D1. A joint
+has sums and no cells: `edgekit telemetry check` has its distance."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.telemetry.collector import layout as layouts
 from edgekit.telemetry.collector.layout import Layout
-from edgekit.telemetry.reporter.reference import LATENCY
+from edgekit.telemetry.reporter.reference import JOINT, LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,10 @@ class CountRow(NamedTuple):
         model, reference, cohort, feature: whose.
         start_s, end_s: the span.
         windows, inferences, errors: of the whole span and cohort, the same for all of its features.
-        n: values without the missing ones.
+        n: values without the missing ones; of a joint the rows that it took.
         missing, positive_infinite, negative_infinite, out_of_range: as in `FeatureCounts`.
         min, max, mean, m2: of the finite values; None for categories and where there were none.
-        cells: the counts.
+        cells: the counts; a joint's sums.
     """
 
     model: str
@@ -63,6 +63,7 @@ def count_rows(store: SqlStore, since: int, until: int, *, model: str | None = N
         if reference not in references or references[reference].model != name:
             continue
         layout = Layout.of(references[reference], LATENCY.size)
+        sums = {feature.name for feature in references[reference].features if feature.kind == JOINT}
         after = (since - 1, "")
         while True:
             with store.database.read() as cursor:
@@ -77,8 +78,9 @@ def count_rows(store: SqlStore, since: int, until: int, *, model: str | None = N
                 for index, feature in enumerate(layout.names):
                     seen = layout.counts(vector, matrix, index)
                     known, end_s = seen.has_moments, span + store.span_s
+                    n = seen.cells[0] if feature in sums else seen.n
                     yield CountRow(
-                        name, reference, cohort, feature, span, end_s, windows, inferences, errors, seen.n,
+                        name, reference, cohort, feature, span, end_s, windows, inferences, errors, n,
                         seen.missing, seen.positive_infinite, seen.negative_infinite, seen.out_of_range,
                         seen.min if known else None, seen.max if known else None, seen.mean if known else None,
                         seen.m2 if known else None, list(seen.cells),
