@@ -143,7 +143,12 @@ def _print_csv(found: list[FlaggedWindow]) -> None:
         common = [each.id, each.model, each.reference, each.cohort, " ".join(each.artifacts), each.start_s, each.end_s]
         for moved in each.movements:
             row = [*common, each.ended_s, each.done_s, moved.feature, moved.rule, moved.value, moved.limit, moved.told]
-            writer.writerow([*row, results, each.note])
+            writer.writerow([_as_text(value) for value in (*row, results, each.note)])
+
+
+def _as_text(value: object) -> object:
+    """The value; a text that a spreadsheet would compute behind an apostrophe. Devices choose their cohorts."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _moved(window: FlaggedWindow) -> str:

@@ -211,3 +211,14 @@ def test_commands_say_what_is_missing(tmp_path: Path) -> None:
     for wrong in (["result", "1"], both, ["result", "1", "--value", "nan"], ["list", "--csv", "--json"]):
         answer = CliRunner().invoke(telemetry, ["flagged", *wrong, *map(str, database)])
         assert answer.exit_code == 2, answer.output
+
+
+def test_a_spreadsheet_computes_nothing_that_a_device_named(sqlite_url: str) -> None:
+    store = open_store(sqlite_url)
+    flagged.record(store.database, found(finding("+f"), hour=130, cohort='=HYPERLINK("http://x")'), 130 * HOUR)
+    flagged.mark(store.database, 1, None, note="-1+2")
+    store.close()
+    table = CliRunner().invoke(telemetry, ["flagged", "list", "--db", sqlite_url, "--csv"], catch_exceptions=False)
+    [row] = csv.DictReader(io.StringIO(table.output))
+    assert (row["cohort"], row["feature"], row["note"]) == ('\'=HYPERLINK("http://x")', "'+f", "'-1+2")
+    assert (row["value"], row["model"]) == ("0.3", "tiny")
