@@ -99,16 +99,19 @@ LATENCY = Feature(
 """Every window counts latencies over these cells, whatever its reference."""
 
 
-def check_joint(feature: Feature, features: Sequence[Feature]) -> None:
-    """That a joint fits the features of its reference.
+def check_joint(feature: Feature, features: Sequence[Feature], tensors: Sequence[Tensor]) -> None:
+    """That a joint fits the features of its reference: members come from its tensor, or from those that are numbers.
 
     Raises:
         InvalidReference: it does not.
     """
+    numbers = [each.name for each in tensors if each.role == feature.role and each.kind == NUMBER]
     of_its_row = {
         each.name: each.size
         for each in features
-        if each.kind == NUMBER and each.role == feature.role and (not feature.tensor or each.tensor == feature.tensor)
+        if each.kind == NUMBER
+        and each.role == feature.role
+        and (each.tensor == feature.tensor if feature.tensor else each.tensor in numbers)
     }
     fault = fault_of(feature.joint, of_its_row)
     others = [each for each in features if each.kind == JOINT and each[2:4] == feature[2:4]]

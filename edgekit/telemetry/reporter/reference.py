@@ -226,7 +226,7 @@ def _check(reference: Reference) -> None:
         try:
             check_feature(feature)
             if feature.kind == JOINT:
-                check_joint(feature, reference.features)
+                check_joint(feature, reference.features, reference.tensors)
         except InvalidReference as error:
             raise InvalidReference("feature %r: %s" % (feature.name, error)) from None
         own = feature.role == INFERENCE or (feature.kind == JOINT and not feature.tensor)

@@ -278,6 +278,13 @@ def test_a_joint_that_contradicts_itself_is_refused(
         Reference.of("joint", features, tensors=reference.tensors)
 
 
+def test_a_joint_has_no_members_of_other_rows(made: tuple[Reference, Feature]) -> None:
+    reference = made[0]
+    features = [reference.features[0]._replace(tensor="image", summary="mean"), *reference.features[1:]]
+    with pytest.raises(InvalidReference, match="numbers of its own row"):
+        Reference.of("joint", features, tensors=[*reference.tensors, Tensor("image", "input", "image")])
+
+
 def test_references_with_a_joint_have_a_schema_of_their_own_and_others_keep_theirs(
     made: tuple[Reference, Feature],
 ) -> None:
