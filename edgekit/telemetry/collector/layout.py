@@ -171,10 +171,10 @@ def merge_moments(stack: Moments) -> Moments:
         np.add.reduce(n / np.maximum(total, 1) * means, axis=0, out=mean)
         np.minimum(np.maximum(mean, lowest), highest, out=mean, where=total > 0)
         apart = means - mean
-        apart *= apart
-        apart *= n
-        apart += squares
-        np.add.reduce(apart, axis=0, out=m2)
+        spread = n * apart  # first: a row without values adds nothing, and the square of its distance may overflow
+        spread *= apart
+        spread += squares
+        np.add.reduce(spread, axis=0, out=m2)
     m2[np.isnan(m2)] = np.inf
     return merged
 

@@ -124,6 +124,13 @@ def test_moments_of_parts_are_the_moments_of_the_whole() -> None:
         assert same(LAYOUT.counts(vector, merged, index), expected), name
 
 
+def test_a_window_without_values_spreads_nothing_however_large_others_are() -> None:
+    import numpy as np
+
+    rows = np.array([[[2.0, 1e200, 1e200, 1e200, 0.0]], [[0.0, np.inf, -np.inf, 0.0, 0.0]]])
+    assert merge_moments(rows).tolist() == [[2.0, 1e200, 1e200, 1e200, 0.0]]
+
+
 def test_a_joint_of_many_rows_is_no_count_that_no_device_reaches() -> None:
     rows = 1 << 31
     joint = FeatureCounts((rows, *[200 * rows] * 256))
