@@ -168,8 +168,9 @@ def _stuck(
     kept = inner & layout.numbers[owner] & judged[owner] & (surplus > limits)
     beside = np.zeros(len(cells))
     for step in (-1, 1):  # a neighbour that the reference has values in settles it, else look further below
-        neighbour = cells[kept] + step
-        settled = np.where(layout.shares[neighbour] > 0, found.differences[neighbour], 0.0)
+        neighbour, at = cells[kept] + step, within[kept] + step
+        inside = (at > 0) & (at < layout.sizes[owner[kept]] - 1)  # `_surplus` does not look at the outermost either
+        settled = np.where(inside & (layout.shares[neighbour] > 0), found.differences[neighbour], 0.0)
         beside[kept] = np.maximum(beside[kept], settled)
     kept &= surplus >= ISOLATED * beside
     for cell, f, extra, limit in zip(*(a[kept].tolist() for a in (cells, owner, surplus, limits)), strict=True):

@@ -11,6 +11,8 @@ import pytest
 from edgekit.telemetry.drift.judge import judge
 from edgekit.telemetry.drift.layout import Layout
 from edgekit.telemetry.references.columns import Column, counts_of, features_of
+from edgekit.telemetry.reporter.reference import Feature
+from edgekit.telemetry.reporter.window import FeatureCounts
 
 if TYPE_CHECKING:
     from edgekit.telemetry.drift.verdict import FeatureVerdict
@@ -113,3 +115,12 @@ def test_too_few_values_say_nothing() -> None:
     verdict = _verdict(np.full(150, -999.0))
     assert verdict.outcome == "too few"
     assert verdict.broken == ()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_value_is_stuck_beside_what_is_beyond_the_reference_too(turned: bool) -> None:
+    way = -1 if turned else 1
+    layout = Layout([Feature("x", "number", "input", "x", "value", tuple(map(float, range(9))), (), (1000,) * 10)])
+    cells = (140, 220, *(80,) * 8)[::way]
+    [verdict] = judge(layout, [FeatureCounts(cells, 0, 0, 0, 0, -1.0, 9.0, 4.0, 9000.0)])
+    assert _rules(verdict) == ["beyond_reference", "stuck"]
