@@ -192,6 +192,7 @@ def test_turned_data_drift_though_every_feature_is_as_it_was() -> None:
     assert [v.feature for v in verdict.drifted] == ["joint"]
 
 
+@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("way", ["stdlib", "numpy", "native"])
 def test_a_device_sums_the_same_vector_sends_it_and_says_the_same(
     made: tuple[Reference, Feature], way: str, tmp_path: Path
@@ -220,6 +221,7 @@ def test_a_device_sums_the_same_vector_sends_it_and_says_the_same(
     assert wire.decode(wire.encode(window)) == window
 
 
+@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("way", ["stdlib", "numpy", "native"])
 @pytest.mark.parametrize("shape", ["a row", "a batch of one", "a list of one", "one value is missing", "batches"])
 def test_one_row_in_four_is_taken_however_rows_come(
