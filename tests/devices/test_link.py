@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,11 +143,12 @@ def test_nothing_is_left_when_its_process_is_killed() -> None:
     assert made.stdout is not None
     far, *pids = made.stdout.readline().split()
     assert far in addresses()
+    until(
+        lambda: Path(f"/proc/{pids[-1]}/comm").read_text() == "sleep\n"
+    )  # before, it does not end with its parent yet
     made.send_signal(signal.SIGKILL)
     made.wait()
-    end = time.monotonic() + 10
-    while time.monotonic() < end and (far in addresses() or any(runs(pid) for pid in pids)):
-        time.sleep(0.05)
+    until(lambda: far not in addresses() and not any(runs(pid) for pid in pids))
     assert far not in addresses()
     assert not any(runs(pid) for pid in pids)
     made.stdout.close()
@@ -155,6 +156,13 @@ def test_nothing_is_left_when_its_process_is_killed() -> None:
 
 def addresses() -> str:
     return subprocess.run(["ip", "-4", "address"], capture_output=True, text=True, check=True).stdout
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits for it, ten seconds at the most."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not true():
+        time.sleep(0.05)
 
 
 def runs(pid: str) -> bool:
