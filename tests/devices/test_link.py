@@ -143,9 +143,7 @@ def test_nothing_is_left_when_its_process_is_killed() -> None:
     assert made.stdout is not None
     far, *pids = made.stdout.readline().split()
     assert far in addresses()
-    until(
-        lambda: Path(f"/proc/{pids[-1]}/comm").read_text() == "sleep\n"
-    )  # before, it does not end with its parent yet
+    until(lambda: Path(f"/proc/{pids[-1]}/comm").read_text() == "sleep\n")  # else it would not end with its parent yet
     made.send_signal(signal.SIGKILL)
     made.wait()
     until(lambda: far not in addresses() and not any(runs(pid) for pid in pids))
