@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = {
     "sketches": ("numpy", "pandas", "datasketches", "ddsketch", "tdigest", "fastdigest", "crick", "whylogs"),
-    "evidently": ("evidently",),
+    "evidently": ("evidently", "pandas<3"),
 }
 
 

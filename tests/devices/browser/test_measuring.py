@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from edgekit.bench import bench, read_run, write_run
 from edgekit.bench.compare import compare_runs
 from edgekit.bench.doctor import examine
-from edgekit.bench.evaluation import SampleSet
+from edgekit.bench.evaluation import SampleSet, kept
 from edgekit.bench.evaluation.asking import Asked, ask, who_answers
 from edgekit.bench.evaluation.kept import KeptAnswers
 from edgekit.bench.extras import Extras
@@ -115,11 +115,14 @@ def test_int8_gives_the_golden_answers(device: RunnerDevice, int8: Artifact) -> 
     assert found.package == LITERT
 
 
-def test_answers_are_those_of_the_host(device: RunnerDevice, int8: Artifact) -> None:
+def test_answers_are_those_of_the_host(
+    device: RunnerDevice, int8: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """37 images through the page, in batches, as the payload stores them; the host dequantizes."""
     (spec,) = int8.manifest.inputs
     images = np.random.default_rng(5).random((37, *spec.shape), np.float32)
     asked = Asked(int8, SampleSet((images,), int8.manifest.outputs), 1, 10)
+    monkeypatch.setattr(kept, "cache_folder", lambda: tmp_path / "cache")  # else an earlier run has answered
     known = KeptAnswers(who_answers(device, asked).key(asked), 37, int8.manifest.outputs)
     counts: list[int] = []
     ask(device, asked, known, counts.append)
