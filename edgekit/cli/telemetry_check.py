@@ -145,7 +145,7 @@ def _of_store(db: str, given: dict[str, object]) -> DriftVerdict:
     )
     now = int(time.time()) if given["now"] is None else _time(str(given["now"]))
     wanted = None if given["reference_id"] is None else str(given["reference_id"])
-    store = open_store(db)
+    store = open_store(db, new=False)
     verdict = check(store, str(given["model"]), now, question, reference=wanted)
     if given["keep"]:
         from edgekit.telemetry.collector import flagged

@@ -51,7 +51,7 @@ def command(
             click.echo("\n".join(f"-- {name}\n{sql.strip()};\n" for name, sql in parts.items()))
     if not (parquet or otlp):
         return
-    store = open_store(database)
+    store = open_store(database, new=False)
     until = int(time.time())
     span = (until - int(last), until)
     rows = export_parquet(store, parquet, *span, model=model) if parquet else None

@@ -44,7 +44,7 @@ def list_command(database: str, model: str | None, *, to_do: bool, as_csv: bool,
 
     if as_csv and as_json:
         raise click.UsageError("Give --csv or --json, not both.")
-    found = open_store(database).flagged(model=model, to_do=to_do)
+    found = open_store(database, new=False).flagged(model=model, to_do=to_do)
     if as_json:
         output.print_json("telemetry flagged list", flagged=found)
     elif as_csv:
@@ -105,7 +105,7 @@ def result_command(
         raise click.UsageError("A metric is a finite number.")
     source = labelled.name if labelled else "given"
     result = LabelledResult(metric, value, expected, samples, source, int(time.time()))
-    flagged.give_result(open_store(database).database, number, result, done=not goes_on, note=note)
+    flagged.give_result(open_store(database, new=False).database, number, result, done=not goes_on, note=note)
     if as_json:
         output.print_json("telemetry flagged result", id=number, result=result, done=not goes_on)
     else:
@@ -124,7 +124,7 @@ def done_command(number: int, database: str, note: str, *, undo: bool, as_json: 
     from edgekit.telemetry.collector import flagged
     from edgekit.telemetry.collector.reading import open_store
 
-    flagged.mark(open_store(database).database, number, None if undo else int(time.time()), note=note)
+    flagged.mark(open_store(database, new=False).database, number, None if undo else int(time.time()), note=note)
     if as_json:
         output.print_json("telemetry flagged done", id=number, done=not undo)
     else:

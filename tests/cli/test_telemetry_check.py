@@ -120,7 +120,7 @@ def test_wrong_files_and_options_are_told(tmp_path: Path, reference: Path) -> No
         ((reference, data, "--rows", "7"), 2, "is not FROM:TO"),
         (("--db", tmp_path / "t.db"), 2, "Give the --model"),
         (("--db", tmp_path / "t.db", "--model", "m", "--span", "1y"), 2, "is no time such as"),
-        (("--db", tmp_path / "t.db", "--model", "m"), 1, "No device has reported yet"),
+        (("--db", tmp_path / "t.db", "--model", "m"), 1, "There is no database"),
     ):
         result = _check(*arguments)
         if status == 1:

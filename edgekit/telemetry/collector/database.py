@@ -7,6 +7,7 @@ parameters, in the dialect that both share. Whatever means "not now" (locked, fu
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekit.errors import StorageError, StoreUnavailableError, TelemetryError
@@ -81,11 +82,15 @@ class Database(Protocol):
         ...
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, new: bool = True) -> Database:
     """`sqlite:PATH`, `PATH`, or `postgresql://…`; brought up to the schema of this version.
 
+    Args:
+        url: where it is.
+        new: whether a file that is not there is made.
+
     Raises:
-        TelemetryError: the URL is of no known kind, or the database was made by a newer version.
+        TelemetryError: the URL is of no known kind, the database was made by a newer version, or there is none.
         StoreUnavailableError: it does not answer, or cannot be written.
         MissingPackageError: PostgreSQL without the package psycopg.
     """
@@ -102,7 +107,12 @@ def open_database(url: str) -> Database:
     else:
         from edgekit.telemetry.collector.sqlite import Sqlite
 
-        database = Sqlite(url.removeprefix("sqlite:").removeprefix("//"))
+        path = url.removeprefix("sqlite:").removeprefix("//")
+        if not new and not Path(path).exists():
+            raise TelemetryError(
+                f"There is no database {path}.", remedy="Give the one of the collector: edgekit telemetry serve --db."
+            )
+        database = Sqlite(path)
     _migrate(database)
     return database
 

@@ -34,19 +34,22 @@ RECENT_DAYS = 30
 """How far back `devices` looks for the models that a device reported for."""
 
 
-def open_store(url: str, *, span_s: int | None = None) -> SqlStore:
-    """A store by its URL (see `open_database`); made if it is not there yet.
+def open_store(url: str, *, span_s: int | None = None, new: bool = True) -> SqlStore:
+    """A store by its URL (see `open_database`); made if it is not there yet, unless told not to.
 
     Args:
         url: `sqlite:PATH`, `PATH` or `postgresql://…`.
         span_s: length of a span, for a new database: 3600 unless given. One that is there keeps its own.
+        new: whether a file that is not there is made. Whoever only reads says no: a path that was mistyped is no
+            collector without devices.
 
     Raises:
-        TelemetryError: it has spans of another length than asked for, or a schema that is not known.
+        TelemetryError: there is none and none is to be made, it has spans of another length than asked for, or a
+            schema that is not known.
         StoreUnavailableError: it cannot be used.
         MissingPackageError: a package for PostgreSQL is missing.
     """
-    database = open_database(url)
+    database = open_database(url, new=new)
     with database.read() as cursor:
         found = cursor.rows("SELECT value FROM meta WHERE name = 'span_s'")
     if not found:

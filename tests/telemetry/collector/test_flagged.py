@@ -202,6 +202,7 @@ def test_commands_say_what_is_missing(tmp_path: Path) -> None:
             CliRunner().invoke(telemetry, [*map(str, arguments)], catch_exceptions=False)
 
     database = ("--db", tmp_path / "t.db")
+    open_store(str(tmp_path / "t.db")).close()
     refused(TelemetryError, "no flagged window 7", "flagged", "done", 7, *database)
     refused(DataError, "No device has reported yet", "check", *database, "--model", "m")
     away = f"postgresql://edgekit@/none?host={tmp_path}"
@@ -222,3 +223,15 @@ def test_a_spreadsheet_computes_nothing_that_a_device_named(sqlite_url: str) -> 
     [row] = csv.DictReader(io.StringIO(table.output))
     assert (row["cohort"], row["feature"], row["note"]) == ('\'=HYPERLINK("http://x")', "'+f", "'-1+2")
     assert (row["value"], row["model"]) == ("0.3", "tiny")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("flagged", "list"), ("flagged", "done", "1"), ("check", "--model", "m"), ("export", "--parquet", "out")],
+)
+def test_a_path_that_was_mistyped_is_told_and_no_database_is_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    mistyped = tmp_path / "telemtry.db"
+    made = CliRunner().invoke(telemetry, [*arguments, "--db", str(mistyped)])
+    assert isinstance(made.exception, TelemetryError)
+    assert f"There is no database {mistyped}" in str(made.exception)
+    assert list(tmp_path.iterdir()) == []
