@@ -92,7 +92,7 @@ class KeptAnswers:
         if (problem := self._problem(batch)) or self._overlaps(first, len(batch[0])):
             raise ValueError(problem or f"samples {first} to {first + len(batch[0])} were not asked for")
         written = io.BytesIO()
-        np.savez(written, **{f"output-{i}": array for i, array in enumerate(batch)})  # type: ignore[arg-type]
+        np.savez(written, **{f"output-{i}": array for i, array in enumerate(batch)})  # type: ignore[arg-type]  # its first keyword is a bool
         write_file(self._folder / f"{first:06d}-{len(batch[0])}.npz", written.getvalue())
         self._batches[first] = batch
 
