@@ -10,6 +10,8 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     session     an artifact in a runtime: set inputs, invoke, get outputs
     answer      a range of samples, and what the payload answers to each, for `edgekit evaluate`
     compare     SNR, cosine, top-1: what "the same answer" means, here and on the device
+    turns, pair two processes that take turns, and who starts them
+    cores       which processors they use
     measure     warm-up to a steady state, samples, stop rules
     sustain     minutes of invokes, told second by second
     profile     what each operator costs, by the runtime's own profiler
@@ -20,7 +22,7 @@ packs this folder into one file, which is what `python3 runner.pyz` executes ove
     native/     its twin in C, for devices without Python (docs/native-runner.md)
 """
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the request and of the event lines."""
-READS = (1, 2)
-"""Versions of requests that are carried out: 1 has no `answer`."""
+READS = (1, 2, 3)
+"""Versions of requests that are carried out: 1 has no `answer`, 2 no `turns`."""

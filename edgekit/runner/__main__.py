@@ -1,17 +1,20 @@
 """Carries out one request: `python3 runner.pyz '{"do": "bench", ...}'`. See docs/formats/runner-protocol.md.
 
+A second argument is for a process of two that take turns, and is given by `pair` alone.
+
 Exit status: 0 done; 1 an `error` event says what went wrong; 3 the golden check failed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import READS, SCHEMA, compare, energy, facts, measure, memory, profile, runtimes, sustain
+from . import READS, SCHEMA, compare, cores, energy, facts, measure, memory, pair, profile, runtimes, sustain, turns
 from .answer import answer_samples
 from .protocol import Events
 from .session import get_sample, run_samples, set_sample
@@ -92,13 +95,18 @@ def _delegation(session: Any) -> dict[str, Any]:
     return {"backends": [], "operators": None, "left": None, "because": "this runtime has no delegates"}
 
 
-def _bench(request: dict[str, Any], events: Events) -> int:
+def _bench(request: dict[str, Any], events: Events, turn: turns.Turn | None = None) -> int:
+    if "cores" in request:
+        cores.use(request["cores"])
+    if turn is not None:
+        turn.take()
     events.emit("facts", when="before", **facts.gather())
     runtime, version = _runtime(request["runtime"])
     events.emit("runtime", name=runtime.NAME, threads=request["threads"], **version)
     sample = _first_sample(request)
     meter = energy.Meter()
-    meter.idle()
+    if turn is None:
+        meter.idle()
     resettable = memory.reset_peak()
     before = memory.peak_rss_bytes()
 
@@ -123,21 +131,48 @@ def _bench(request: dict[str, Any], events: Events) -> int:
     set_sample(session, sample)
     warm, steady = measure.warm_up(session.invoke, request["max_warmup_ns"], events.heartbeat)
     events.emit("warmup", samples_ns=warm, steady=steady)
+    if turn is None:
+        _sample_alone(session.invoke, request, events, meter)
+    else:
+        _sample_in_turns(session.invoke, request, events, turn)
+    events.emit("memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable)
+    events.emit("facts", when="after", **facts.gather())
+    return 0
 
+
+def _bounds(request: dict[str, Any]) -> tuple[int, int, int]:
+    return request["min_samples"], request["min_ns"], request["max_ns"]
+
+
+def _sample_alone(invoke: Callable[[], object], request: dict[str, Any], events: Events, meter: energy.Meter) -> None:
     def between() -> None:
         events.heartbeat()
         meter.tick()
 
     meter.start()
-    samples, stop, width = measure.sample(
-        session.invoke, request["min_samples"], request["min_ns"], request["max_ns"], between
-    )
+    samples, stop, width = measure.sample(invoke, *_bounds(request), between)
     spent = meter.stop(len(samples))
     events.emit("samples", samples_ns=samples, stop=stop, median_half_width=width)
     events.emit("energy", **spent)
-    events.emit("memory", peak_rss_bytes=memory.peak_rss_bytes(), before_load_bytes=before, peak_was_reset=resettable)
-    events.emit("facts", when="after", **facts.gather())
-    return 0
+
+
+def _sample_in_turns(
+    invoke: Callable[[], object], request: dict[str, Any], events: Events, turn: turns.Turn
+) -> None:
+    turn.give(turns.MORE)
+    samples, counts = turns.sample(turn, invoke, request["turn_ns"], _bounds(request), events.heartbeat)
+    width = measure.median_half_width(samples)
+    told = width if math.isfinite(width) else None
+    events.emit("samples", samples_ns=samples, stop="turns", median_half_width=told, turns=counts)
+    events.emit("energy", **energy.not_measured("two processes took turns, and a counter would count both"))
+
+
+def _turns(request: dict[str, Any], events: Events) -> int:
+    """Two of `bench`, each in a process of its own."""
+    requests = request["requests"]
+    if len(requests) != 2 or not all(isinstance(one, str) for one in requests):
+        raise Failure("protocol", "`requests` are not two texts")
+    return pair.run(requests, events.pass_on)
 
 
 def _check(request: dict[str, Any], events: Events) -> int:
@@ -214,7 +249,18 @@ _ACTIONS: dict[str, Callable[[dict[str, Any], Events], int]] = {
     "info": _info,
     "profile": _profile,
     "sustain": _sustain,
+    "turns": _turns,
 }
+
+
+def _carry_out(request: dict[str, Any], events: Events, turn: str | None) -> int:
+    if (turn is not None) != ("turn_ns" in request):
+        raise Failure("protocol", "only who is started for a `turns` request has a turn, and the field turn_ns")
+    if turn is None:
+        return _ACTIONS[request["do"]](request, events)
+    if request["do"] != "bench":
+        raise Failure("protocol", "only `bench` takes turns")
+    return _bench(request, events, turns.Turn.of(turn))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -224,10 +270,14 @@ def main(argv: Sequence[str]) -> int:
         if request.get("schema") not in READS:
             raise Failure("protocol", "this runner speaks schema %d" % SCHEMA)  # noqa: TRY301 - it ends as one event
         events.emit("hello", schema=SCHEMA, pid=os.getpid(), python=sys.executable, runner="python")
-        status = _ACTIONS[request["do"]](request, events)
+        status = _carry_out(request, events, argv[2] if len(argv) > 2 else None)
         events.emit("done", status=status)
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more; the exit handlers would only fail again
+    except pair.Told:
+        return 1
+    except pair.Ended as ended:
+        return ended.code
     except Failure as failure:
         events.emit("error", kind=failure.kind, message=str(failure))
         return 1

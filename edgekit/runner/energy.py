@@ -155,6 +155,11 @@ def find() -> tuple[Any, str]:
     return None, "; ".join(reasons) or "no powercap, no energy or power in hwmon, no battery in sysfs"
 
 
+def not_measured(because: str) -> dict[str, Any]:
+    """The `energy` event's fields where nothing was measured."""
+    return {"source": None, "joules": None, "idle_w": None, "seconds": 0.0, "invokes": 0, "because": because}
+
+
 class Meter:
     """Measures the energy of what happens between `start` and `stop`; `tick` is called after every invoke."""
 

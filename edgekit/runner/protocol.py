@@ -36,6 +36,11 @@ class Events:
         self._stream.flush()
         self._last = time.monotonic()
 
+    def pass_on(self, line: bytes) -> None:
+        """Writes a line that another process of ours made."""
+        self._stream.write(line.decode("utf-8"))
+        self._stream.flush()
+
     def heartbeat(self, **fields: Any) -> None:
         """A `progress` line if none of any kind went out for half a second: silence means a hang."""
         if time.monotonic() - self._last >= HEARTBEAT_S:

@@ -12,7 +12,7 @@ import { clockResolutionNs, Sampler, timeOnce } from "./measure.js";
 import { Artifact, runtime, Session } from "./session.js";
 import { sustain } from "./sustain.js";
 import { text } from "./tensors.js";
-const SCHEMA = 2;
+const SCHEMA = 3;
 const FLUSH_MS = 2000;
 const DELEGATES = [undefined, null, "wasm", "webgpu"];
 /** The close code by which the server asks a page that somebody opened to begin anew. */

@@ -13,7 +13,7 @@ import { Artifact, runtime, type Runs, Session } from "./session.js";
 import { sustain } from "./sustain.js";
 import { text, type TensorSpec, type Values } from "./tensors.js";
 
-const SCHEMA = 2;
+const SCHEMA = 3;
 const FLUSH_MS = 2000;
 const DELEGATES = [undefined, null, "wasm", "webgpu"];
 /** The close code by which the server asks a page that somebody opened to begin anew. */
