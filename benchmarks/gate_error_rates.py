@@ -66,10 +66,12 @@ MOST_FAILURES = 20
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A block: its samples, and the nanoseconds that its warm-up took."""
+    """A block: its samples, the nanoseconds that its warm-up took, and how many samples each turn has."""
 
     samples: Samples
     warmup_ns: int
+    turns: tuple[int, ...] = ()
+    steady: bool = True
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ def main() -> None:
     collect.add_argument("--pairs", type=int, default=10)
     collect.add_argument("--max-pairs", type=int, default=30)
     collect.add_argument("--min-s", type=float, default=0.25)
+    collect.add_argument("--turn-s", type=float, default=0.02, help="0: whole blocks, one after the other")
     collect.add_argument("--hours", type=float, default=8)
     collect.add_argument("--max-load", type=float, help="begin no gate above this load of the last minute")
     table = does.add_parser("table")
@@ -189,7 +192,8 @@ def _target(options: argparse.Namespace, folder: Path, stack: ExitStack) -> Targ
 
         board = stack.enter_context(Board(stack.enter_context(Link()), folder / "board"))
         target = load_target(str(board.write_target(folder / "board.toml", "board")))
-    return msgspec.structs.replace(target, bench=msgspec.structs.replace(target.bench, min_s=options.min_s))
+    bench = msgspec.structs.replace(target.bench, min_s=options.min_s, turn_s=options.turn_s)
+    return msgspec.structs.replace(target, bench=bench)
 
 
 def _gate(target: Target, a: Artifact, b: Artifact, slow_down: float, plan: Plan, runner: Runner | None) -> Record:
@@ -215,7 +219,9 @@ def _gate(target: Target, a: Artifact, b: Artifact, slow_down: float, plan: Plan
 
 
 def _blocks(run: Run) -> tuple[Block, ...]:
-    return tuple(Block(block.samples, int(block.warmup.unpack().sum())) for block in run.blocks)
+    return tuple(
+        Block(block.samples, int(block.warmup.unpack().sum()), block.turns, block.steady) for block in run.blocks
+    )
 
 
 def _append(path: Path, record: Record) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgekit.bench.compare import middle
-from edgekit.bench.effect import Paired, paired
+from edgekit.bench.effect import Paired
 from edgekit.bench.gate import Plan
+from edgekit.bench.pairing import pairs_of
 from edgekit.bench.run import Context, new_run_id
 from edgekit.bench.verdict import Outcome, judge
 from edgekit.errors import ArtifactError
@@ -166,9 +167,7 @@ def read_aa_test(path: Path) -> AATest:
 
 def _one(found: Gated) -> OneGate:
     verdict = found.comparison.verdict
-    ratios = paired(
-        [block.median_ns for block in found.baseline.blocks], [block.median_ns for block in found.candidate.blocks]
-    ).log_ratios
+    ratios = pairs_of(found.baseline.blocks, found.candidate.blocks).log_ratios
     confidence = verdict.interval.confidence if verdict.interval else 0.95
     return OneGate(ratios, verdict.outcome, verdict.detectable, confidence)
 

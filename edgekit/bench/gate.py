@@ -1,6 +1,7 @@
 """Two artifacts measured in turn on one device, for a verdict that CI can trust.
 
-Each pair is a block of the one and a block of the other, next to each other in time; `order` draws who is first. When
+Each pair is a block of the one and a block of the other, together in time: two fresh processes that take turns of a few
+milliseconds (`edgekit.bench.turns`), or, where that cannot be, one after the other. `order` draws who is first. When
 the planned pairs leave it open, the gate goes on once, by as many pairs as their spread asks for and a limit allows.
 Looking twice would raise the error rate, so the two looks share it: each is judged at half of the 5 % (Bonferroni).
 
@@ -18,18 +19,23 @@ import msgspec
 
 from edgekit.bench.comparable import differences, told
 from edgekit.bench.compare import Comparison, interleaved, lost, unsteady
-from edgekit.bench.effect import MIN_BLOCKS, paired
-from edgekit.bench.measure import GaveUpError, assemble, measure, prepare
+from edgekit.bench.effect import MIN_BLOCKS
+from edgekit.bench.measure import assemble, measure, prepare
 from edgekit.bench.order import pairs
+from edgekit.bench.pairing import pairs_of
 from edgekit.bench.run import GivenUp, Run
+from edgekit.bench.turns import can_take_turns, measure_in_turns
+from edgekit.bench.undisturbed import GaveUpError
 from edgekit.bench.verdict import CONFIDENCE, TOLERANCE, Verdict, blocks_needed, incomparable, inconclusive, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from edgekit.artifact import Artifact
-    from edgekit.bench.measure import Event, Measured, Prepared
+    from edgekit.bench.effect import Paired
+    from edgekit.bench.measure import Event, Prepared
     from edgekit.bench.order import Pair, Side
+    from edgekit.bench.undisturbed import Measured
     from edgekit.devices import RunnerDevice
 
 LOOKS = 2
@@ -74,6 +80,7 @@ class _Turns:
         self._sides = sides
         self._on_block = on_block
         self._retries = RETRIES
+        self._in_turns = can_take_turns(device, sides["baseline"], sides["candidate"])
         self._pairs = 0
         self.measured: dict[Side, list[Measured]] = {"baseline": [], "candidate": []}
         self.given_up: dict[Side, list[GivenUp]] = {"baseline": [], "candidate": []}
@@ -92,19 +99,44 @@ class _Turns:
             raise self.trouble
 
     def _add_pair(self, pair: Pair) -> None:
+        add = self._at_once if self._in_turns else self._one_by_one
+        found = add(pair)
+        for side, one in found.items():
+            self.measured[side].append(one)
+
+    def _at_once(self, pair: Pair) -> dict[Side, Measured]:
+        """A pair whose processes take turns; nothing, if it was given up."""
+        number = len(self.measured["baseline"])
+        first, second = (self._sides[side] for side in pair)
+        while True:
+            try:
+                found = measure_in_turns(
+                    self._device, first, second, lambda k, event: self._on_block(pair[k], number, event)
+                )
+            except GaveUpError as error:
+                self.trouble = error
+                for side, given_up in zip(pair, error.given_up, strict=True):
+                    self.given_up[side].append(msgspec.structs.replace(given_up, number=self._pairs))
+                return {}
+            if all(one.block.steady for one in found) or not self._retries:
+                return dict(zip(pair, found, strict=True))
+            self._retries -= 1
+
+    def _one_by_one(self, pair: Pair) -> dict[Side, Measured]:
+        """A pair of whole blocks; nothing, if one of them was given up."""
         found: dict[Side, Measured] = {}
         for side in pair:
             try:
                 found[side] = self._settled(side)
             except GaveUpError as error:  # noqa: PERF203 - seconds are measured here
                 self.trouble = error
-                self.given_up[side].append(msgspec.structs.replace(error.given_up, number=self._pairs))
+                (given_up,) = error.given_up
+                self.given_up[side].append(msgspec.structs.replace(given_up, number=self._pairs))
                 for other, one in found.items():
                     because = f"the {side}'s block of the same pair was given up"
                     self.given_up[other].append(GivenUp(self._pairs, one.block.attempts, because, one.block))
-                return
-        for side, one in found.items():
-            self.measured[side].append(one)
+                return {}
+        return found
 
     def _settled(self, side: Side) -> Measured:
         number = len(self.measured[side])
@@ -114,9 +146,10 @@ class _Turns:
                 return found
             self._retries -= 1
 
-    def medians(self, side: Side) -> list[float]:
-        """The block medians of a side, in ns, in the order of its pairs."""
-        return [one.block.median_ns for one in self.measured[side]]
+    @property
+    def effect(self) -> Paired:
+        """The log ratios of the pairs so far."""
+        return pairs_of(*([one.block for one in self.measured[side]] for side in ("baseline", "candidate")))
 
     def run(self, side: Side) -> Run:
         """The Run of a side so far."""
@@ -158,8 +191,7 @@ def gate(
     turns.add(order, plan.pairs)
     verdict, added = _judge(turns, plan), 0
     if verdict.outcome == "inconclusive" and verdict.interval is not None and plan.max_pairs > plan.pairs:
-        effect = paired(turns.medians("baseline"), turns.medians("candidate"))
-        wanted = blocks_needed(effect, plan.tolerance, verdict.interval.confidence)
+        wanted = blocks_needed(turns.effect, plan.tolerance, verdict.interval.confidence)
         added = min(max(wanted, plan.pairs + 1), plan.max_pairs) - plan.pairs
         on_extend(added)
         turns.add(order, added)
@@ -178,5 +210,4 @@ def _judge(turns: _Turns, plan: Plan) -> Verdict:
     if differing:
         return incomparable(told(differing), blocks=len(a.blocks), tolerance=plan.tolerance)
     looks = LOOKS if plan.max_pairs > plan.pairs else 1
-    effect = paired(turns.medians("baseline"), turns.medians("candidate"))
-    return judge([effect], plan.tolerance, 1 - (1 - CONFIDENCE) / looks)[0]
+    return judge([turns.effect], plan.tolerance, 1 - (1 - CONFIDENCE) / looks)[0]

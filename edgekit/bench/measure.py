@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.bench.extras import Extras, add_extras
-from edgekit.bench.guards import Patience, await_limits, disturbances, guard, violations
-from edgekit.bench.reading import block_of, check_answers, facts_of
-from edgekit.bench.run import Block, Context, GivenUp, Run, new_run_id
-from edgekit.bench.sense import rebooted_meanwhile, same_boot, sensible, whole, whole_runtime
+from edgekit.bench.guards import Patience
+from edgekit.bench.reading import read_block
+from edgekit.bench.run import Context, GivenUp, Run, new_run_id
+from edgekit.bench.sense import rebooted_meanwhile
 from edgekit.bench.size import shipped_bytes
 from edgekit.bench.statistics import summarise
+from edgekit.bench.undisturbed import GaveUpError, Measured, undisturbed
 from edgekit.devices.progress import Progress
 from edgekit.devices.runner_client import run_request
-from edgekit.errors import ConnectionLostError, OutsideLimitsError
+from edgekit.errors import ConnectionLostError
 from edgekit.runner import SCHEMA
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from edgekit.devices.runners import Runner
 
 NS = 1_000_000_000
+
+TURNS = "process, in turns"
+"""The way of running of blocks whose processes took turns (`edgekit.bench.turns`): chosen processors, and a neighbour
+in their caches, give other latencies."""
 
 Event = dict[str, Any]
 
@@ -44,22 +49,6 @@ class Prepared:
     started_at: str
     patience: Patience
     shipped_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A block, and the runtime that the device measured it with."""
-
-    block: Block
-    runtime: Event
-
-
-class GaveUpError(OutsideLimitsError):
-    """A block was given up; `given_up` has the reason, and what was measured."""
-
-    def __init__(self, given_up: GivenUp, what: str, *, remedy: str) -> None:
-        super().__init__(what, remedy=remedy)
-        self.given_up = given_up
 
 
 def bench(
@@ -105,7 +94,7 @@ def measure_blocks(
         try:
             measured.append(measure(device, prepared, partial(on_event, number)))
         except GaveUpError as error:  # noqa: PERF203 - seconds are measured here
-            given_up.append(msgspec.structs.replace(error.given_up, number=number))
+            given_up += [msgspec.structs.replace(one, number=number) for one in error.given_up]
             last = error
     if last is not None and not measured:
         raise last
@@ -146,38 +135,11 @@ def measure(
     def tell(outside: str) -> None:
         on_event({"event": "waiting", "because": outside})
 
-    target, attempts, last = device.target, 0, None
-    while True:
-        patience = prepared.patience.left_s
-        before, outside = await_limits(device, prepared.patience, tell)
-        if outside:
-            raise _gave_up(device, attempts, outside, last, waited_s=target.limits.wait_s)
-        attempts += 1
-        found = _attempt(device, prepared, on_event)
-        after = device.conditions(watch_s=0)
-        trouble = "; ".join([*disturbances(before, after), *violations(after, target, before=False)])
-        seen = guard(before, after, target, patience - prepared.patience.left_s)
-        last = msgspec.structs.replace(found.block, guard=seen, attempts=attempts, disturbed=trouble)
-        if not trouble:
-            return Measured(last, found.runtime)
-        if attempts > target.limits.retries:
-            raise _gave_up(device, attempts, trouble, last)
-        tell(trouble)
+    def attempt() -> list[Measured]:
+        return [_attempt(device, prepared, on_event)]
 
-
-def _gave_up(
-    device: RunnerDevice, attempts: int, because: str, block: Block | None, *, waited_s: float | None = None
-) -> GaveUpError:
-    how = (
-        f"was measured {attempts} times, and each time something disturbed it, at last this"
-        if waited_s is None
-        else f"is outside of the limits of its target, and EdgeKit has waited for {waited_s:g} s"
-    )
-    return GaveUpError(
-        GivenUp(0, attempts, because, block),
-        f"{device.name} {how}: {because}. Nothing was measured that counts.",
-        remedy="Let it cool down, stop what else runs there, or change [limits] in the target.",
-    )
+    (found,) = undisturbed(device, prepared.patience, attempt, tell, count=1)
+    return found
 
 
 def _attempt(device: RunnerDevice, prepared: Prepared, on_event: Callable[[Event], None]) -> Measured:
@@ -189,14 +151,7 @@ def _attempt(device: RunnerDevice, prepared: Prepared, on_event: Callable[[Event
         )
     except ConnectionLostError as error:
         raise rebooted_meanwhile(device, step) or error from error
-    with sensible(device):
-        by_name = {event["event"]: event for event in events if event["event"] != "facts"}
-        facts = {event["when"]: facts_of(event) for event in events if event["event"] == "facts"}
-        check_answers(device, prepared.artifact, by_name)
-        block = whole(block_of(device, by_name, facts, prepared.artifact))
-        for when in ("before", "after"):
-            same_boot(device, facts[when].values.get("boot_id"), step)
-        return Measured(block, whole_runtime(by_name["runtime"]))
+    return read_block(device, prepared.artifact, events, step)
 
 
 def assemble(
@@ -220,7 +175,7 @@ def assemble(
             package=runtime["package"],
             version=runtime["version"],
             threads=prepared.threads,
-            execution=prepared.runner.execution,
+            execution=TURNS if measured[-1].block.turns else prepared.runner.execution,
             runner=prepared.runner.kind,
             runner_sha256=prepared.runner.sha256,
             delegate=prepared.request.get("delegate"),

@@ -12,9 +12,13 @@ from edgekit.bench.energy import read_energy
 from edgekit.bench.facts import Facts
 from edgekit.bench.run import Block, PageMemory
 from edgekit.bench.samples import Samples, pack
+from edgekit.bench.sense import same_boot, sensible, whole, whole_runtime
+from edgekit.bench.undisturbed import Measured
 from edgekit.errors import RunnerError, WrongAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgekit.artifact import Artifact
     from edgekit.devices import RunnerDevice
 
@@ -42,6 +46,24 @@ def check_every_size(artifact: Artifact, golden: Event, where: str) -> tuple[Siz
         )
         for size in found
     )
+
+
+def read_block(device: RunnerDevice, artifact: Artifact, events: Sequence[Event], step: str) -> Measured:
+    """A block from all events of one `bench` request.
+
+    Raises:
+        WrongAnswerError: the golden inputs gave other outputs than on the host.
+        RebootedError: the device started anew since the first block of this connection.
+        RunnerError: what the events say cannot be.
+    """
+    with sensible(device):
+        by_name = {event["event"]: event for event in events if event["event"] != "facts"}
+        facts = {event["when"]: facts_of(event) for event in events if event["event"] == "facts"}
+        check_answers(device, artifact, by_name)
+        block = whole(block_of(device, by_name, facts, artifact))
+        for when in ("before", "after"):
+            same_boot(device, facts[when].values.get("boot_id"), step)
+        return Measured(block, whole_runtime(by_name["runtime"]))
 
 
 def facts_of(event: Event) -> Facts:
@@ -109,6 +131,7 @@ def block_of(device: RunnerDevice, by_name: dict[str, Event], facts: dict[str, F
         energy=read_energy(by_name.get("energy")),
         invokes_per_sample=_at_least_one(by_name["samples"].get("invokes_per_sample", 1)),
         page_memory=_page_memory(memory),
+        turns=_turns(by_name["samples"]),
     )
 
 
@@ -118,9 +141,17 @@ def _page_memory(event: Event) -> PageMemory | None:
     return PageMemory(event["page_bytes"], event["page_before_load_bytes"], event["wasm_bytes"], event["because"])
 
 
+def _turns(event: Event) -> tuple[int, ...]:
+    """How many samples each turn has; none of a block that had the device to itself."""
+    counts = tuple(map(_at_least_one, event.get("turns", ())))
+    if counts and sum(counts) != len(event["samples_ns"]):
+        raise ValueError(f"{sum(counts)} samples in turns are not {len(event['samples_ns'])}")
+    return counts
+
+
 def _at_least_one(count: Any) -> int:
     if not isinstance(count, int) or count < 1:
-        raise ValueError(f"a sample is of {count!r} invokes")
+        raise ValueError(f"{count!r} invokes a sample, or samples a turn")
     return count
 
 

@@ -27,7 +27,7 @@ from edgekit.recipe import Recipe
 
 __all__ = ["Block", "Context", "Facts", "GivenUp", "Run", "decode_run", "new_run_id", "read_run", "write_run"]
 
-SCHEMA = 4
+SCHEMA = 5
 
 
 class PageMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +50,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_memory: a browser's, of whose processes none is counted.
     guard: what the host saw around it. attempts: how often it was measured until nothing disturbed it.
     disturbed: what did, in a block that counts for nothing; empty in those that count.
+    turns: how many samples each turn has, of a process that took turns with another one's (`edgekit.bench.turns`).
     """
 
     init_ns: int
@@ -73,6 +74,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disturbed: str = ""
     invokes_per_sample: int = 1
     page_memory: PageMemory | None = None
+    turns: tuple[int, ...] = ()
 
     @property
     def median_ns(self) -> float:
@@ -202,7 +204,7 @@ def decode_run(content: bytes, name: str) -> Run:
         schema = msgspec.json.decode(content, type=_Head).schema
         if schema == SCHEMA:
             return _RUN.decode(content)
-        if schema in (2, 3):  # everything that is new has a default
+        if schema in (2, 3, 4):  # everything that is new has a default
             return msgspec.structs.replace(_RUN.decode(content), schema=SCHEMA)
         if schema == 1:
             return msgspec.convert(_from_schema_1(msgspec.json.decode(content)), Run)

@@ -6,6 +6,7 @@ sensible. A failed golden check is no error here; its event is among those retur
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def run_request(
             device.keep_lock()
         completed = lines.wait()
     if not events or events[-1]["event"] != "done":
-        raise _ended_early(device, runner, completed, events)
+        raise _ended_early(device, runner, request, completed, events)
     return events
 
 
@@ -119,7 +120,7 @@ def _failure(
 ) -> RunnerError | RuntimeMissingError:
     message = str(event.get("message", "no reason given"))[: 2 * _QUOTED].rstrip(".")
     if event.get("kind") == "runtime-missing":
-        runtime = str(request.get("runtime"))
+        runtime = str(_asked(request, event).get("runtime"))
         return RuntimeMissingError(
             f"{device.name} has no runtime {runtime!r}: {message}.",
             remedy=install_remedy(device, runtime, has_python=runner.kind == "python"),
@@ -133,6 +134,15 @@ def _failure(
     return RunnerError(f"The runner failed on {_lower(device.name)} ({event.get('kind')}): {message}.", remedy=remedy)
 
 
+def _asked(request: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+    """The request that an event answers: one of two, if they take turns."""
+    side, requests = event.get("side"), request.get("requests")
+    if requests is None or side not in (0, 1):
+        return request
+    asked: dict[str, Any] = json.loads(requests[side])
+    return asked
+
+
 def _endless(device: RunnerDevice, step: str, received: int, events: int) -> RemoteTimeoutError:
     return RemoteTimeoutError(
         f"{device.name} did not come to an end while {step}: it sent {events} events ({received / 1e6:.0f} MB).",
@@ -141,7 +151,7 @@ def _endless(device: RunnerDevice, step: str, received: int, events: int) -> Rem
 
 
 def _ended_early(
-    device: RunnerDevice, runner: Runner, completed: Completed, events: list[dict[str, Any]]
+    device: RunnerDevice, runner: Runner, request: dict[str, Any], completed: Completed, events: list[dict[str, Any]]
 ) -> RunnerError:
     said = completed.stderr.decode("utf-8", "replace").strip()[-2 * _QUOTED :]
     last = f"after its {events[-1]['event']!r} event" if events else "before its first event"
@@ -156,6 +166,8 @@ def _ended_early(
         remedy = old
     elif completed.code == 137:
         remedy = "It was killed, most likely for want of memory: free some, or take a smaller artifact."
+        if request.get("do") == "turns":
+            remedy += " turn_s = 0 in the target's [bench] keeps a gate from loading both at once."
     else:
         remedy = (
             "Run `edgekit doctor` on it, and check that its Python is 3.8 or newer and its runtime fits its system."

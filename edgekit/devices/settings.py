@@ -64,6 +64,7 @@ class BrowserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to measure: threads, and the bounds of warm-up and sampling.
 
+    turn_s: how long a turn of a gate is, of whose two sides both are loaded; 0: one after the other, whole blocks.
     delegate: what the runtime is asked to execute with; see docs/bench.md. max_load_1min: as in `Limits`, where it
     belongs by now.
     """
@@ -73,6 +74,7 @@ class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_samples: Annotated[int, msgspec.Meta(ge=2)] = 50
     min_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     max_s: Positive = 150.0
+    turn_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.02
     idle_timeout_s: Positive = 120.0
     delegate: Text | None = None
     max_load_1min: Positive | None = None

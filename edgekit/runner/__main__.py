@@ -156,9 +156,7 @@ def _sample_alone(invoke: Callable[[], object], request: dict[str, Any], events:
     events.emit("energy", **spent)
 
 
-def _sample_in_turns(
-    invoke: Callable[[], object], request: dict[str, Any], events: Events, turn: turns.Turn
-) -> None:
+def _sample_in_turns(invoke: Callable[[], object], request: dict[str, Any], events: Events, turn: turns.Turn) -> None:
     turn.give(turns.MORE)
     samples, counts = turns.sample(turn, invoke, request["turn_ns"], _bounds(request), events.heartbeat)
     width = measure.median_half_width(samples)

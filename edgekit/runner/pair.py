@@ -12,7 +12,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .turns import MORE
 
@@ -83,7 +83,7 @@ class _Side:
     def _labelled(self, line: bytes) -> bytes:
         for name in (b'"done"', b'"error"'):
             if line.startswith(_BEGINNING + name):
-                event = json.loads(line)  # type: dict[str, Any]
+                event = json.loads(line)
                 self.status, self.failed = event.get("status"), event["event"] == "error"
         return (self._label + line[len(_BEGINNING) :] if line.startswith(_BEGINNING) else line) + b"\n"
 

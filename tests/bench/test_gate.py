@@ -13,7 +13,7 @@ import pytest
 
 from edgekit.bench import gate as module
 from edgekit.bench.gate import Plan, gate
-from edgekit.bench.measure import Measured
+from edgekit.bench.undisturbed import Measured
 from edgekit.devices import connect
 from tests.bench.runs import make_block
 
@@ -29,7 +29,8 @@ RUNTIME = {"name": "litert", "package": "ai_edge_litert", "version": "2.3.0"}
 
 @pytest.fixture
 def here(local_target: Target) -> Iterator[Device]:
-    with connect(local_target) as device:
+    one_after_the_other = msgspec.structs.replace(local_target.bench, turn_s=0)
+    with connect(msgspec.structs.replace(local_target, bench=one_after_the_other)) as device:
         yield device
 
 

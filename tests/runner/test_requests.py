@@ -122,7 +122,7 @@ def test_a_slow_invoke_gives_signs_of_life(pushed: Pushed, request_for: Callable
         ("raise ImportError('no litert here')", {}, "runtime-missing", "no litert here (Python "),
         ("pass", {"runtime": "nope"}, "unknown-runtime", "nope"),
         ("pass", {"payload": b"garbage"}, "failed", "ValueError: this is no payload"),
-        ("pass", {"schema": 3}, "protocol", "schema 2"),
+        ("pass", {"schema": 4}, "protocol", "schema 3"),
         ("pass", {"do": "dance"}, "failed", "dance"),
         ("pass", {"golden": {"inputs": ["no.npy"], "outputs": [], "min_snr_db": 1}}, "failed", "no.npy"),
     ],

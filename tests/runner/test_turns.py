@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -77,7 +78,7 @@ def test_only_one_works_at_a_time(pushed: Pushed, turns_for: Callable[..., dict[
     pairs = list(zip(times[::2], times[1::2], strict=True))
     assert all(begun[1] == ended[1] for begun, ended in pairs)  # nobody else's line between the two of an invoke
     order = [pid for (_, pid), _ in pairs]
-    changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(order))
     (samples,) = _of(answer, 0, "samples")
     assert changes == 2 * len(samples["turns"]) + 1
 
