@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgekit.bench.reading import read_block
-from edgekit.bench.sense import rebooted_meanwhile
+from edgekit.bench.reading import check_answers, read_block
+from edgekit.bench.sense import rebooted_meanwhile, sensible
 from edgekit.bench.undisturbed import Measured, undisturbed
 from edgekit.devices.runner_client import run_request
 from edgekit.errors import ConnectionLostError
@@ -86,6 +86,9 @@ def _attempt(
         )  # fmt: skip
     except ConnectionLostError as error:
         raise rebooted_meanwhile(device, step) or error from error
+    with sensible(device):  # the one that is wrong ended the other one half-way
+        for side, events in zip(sides, said, strict=True):
+            check_answers(device, side.artifact, {event["event"]: event for event in events})
     return [read_block(device, side.artifact, events, step) for side, events in zip(sides, said, strict=True)]
 
 

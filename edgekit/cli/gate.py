@@ -118,9 +118,9 @@ def _measure(target: Target, a: Any, b: Any, plan: Plan, threads: int, wait_s: f
         total = {"pairs": plan.pairs}
         task = progress.add_task(f"{b.title} against {a.title}", total=1, stage="pushing")
 
-        def on_block(side: str, number: int, event: dict[str, Any]) -> None:
+        def on_block(_side: str, number: int, event: dict[str, Any]) -> None:
             if event["event"] == "hello":
-                progress.update(task, stage=f"pair {number + 1} of {total['pairs']}: {side}")
+                progress.update(task, stage=f"pair {number + 1} of {total['pairs']}")
 
         def on_extend(added: int) -> None:
             total["pairs"] += added

@@ -49,6 +49,7 @@ def run(requests: Sequence[str], pass_on: Callable[[bytes], object]) -> int:
         Told, Ended: one of them failed; the other one was killed.
         BrokenPipeError: nobody listens to `pass_on`; likewise.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the host's: it ends all three
     sides = _start(requests)
     try:
         return _follow(sides, pass_on)
