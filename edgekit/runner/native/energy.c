@@ -164,6 +164,11 @@ static void find_battery(void) {
   }
 }
 
+void energy_refuse(const char *because) {
+  measured.idle_w = measured.joules = NAN;
+  snprintf(meter.because, sizeof meter.because, "%s", because);
+}
+
 void energy_open(void) {
   char label[NAME_BYTES] = "";
   measured.idle_w = measured.joules = NAN;

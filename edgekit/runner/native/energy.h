@@ -11,6 +11,9 @@ void energy_idle(void);  /* measures for a second what the device takes while no
 void energy_start(void); /* before the first sample */
 void energy_tick(void);  /* after every invoke: reads a sensor twice a second */
 
+/* Instead of `energy_open`: there is to be no source, and why. */
+void energy_refuse(const char *because);
+
 /* After the last sample: the `energy` event is made of what was read until now. */
 void energy_stop(size_t invokes);
 void emit_energy(void);

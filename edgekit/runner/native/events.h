@@ -31,6 +31,9 @@ void event_integers(const char *name, const int64_t *values, size_t count);
 void event_open(const char *name, char bracket); /* '{' or '[' */
 void event_close(char bracket);                  /* '}' or ']' */
 
+/* Passes on an event of another process, a line without its end, with one member more. Returns whether it is one. */
+bool event_pass(const char *name, int64_t value, const char *event, size_t length);
+
 /* A `progress` line if none of any kind went out for half a second: silence means a hang. */
 void heartbeat(void);
 

@@ -12,7 +12,7 @@
 enum { FIRST_SAMPLES = 3, MIN_WINDOW = 10, MAX_WINDOW = 200 };
 #define WINDOW_NS 1e8
 
-static void append(Samples *samples, int64_t ns) {
+void samples_add(Samples *samples, int64_t ns) {
   if (samples->count == samples->room) {
     size_t room = samples->room ? samples->room * 2 : 1024;
     int64_t *grown = realloc(samples->ns, room * sizeof *grown);
@@ -80,7 +80,7 @@ int64_t timed(const Measured *measured) {
 bool warm_up(const Measured *measured, int64_t max_ns, Samples *samples) {
   int64_t began = clock_ns(), least = INT64_MAX;
   for (int i = 0; i < FIRST_SAMPLES; i++) {
-    append(samples, timed(measured));
+    samples_add(samples, timed(measured));
     if (samples->ns[i] < least) least = samples->ns[i];
   }
   double wanted = ceil(WINDOW_NS / (double)(least > 1 ? least : 1)); /* about a tenth of a second */
@@ -89,7 +89,7 @@ bool warm_up(const Measured *measured, int64_t max_ns, Samples *samples) {
   while (clock_ns() - began < max_ns) {
     size_t start = samples->count;
     while (samples->count - start < window && clock_ns() - began < max_ns) {
-      append(samples, timed(measured));
+      samples_add(samples, timed(measured));
       measured->between();
     }
     if (samples->count - start < window) return false;
@@ -104,7 +104,7 @@ const char *take_samples(const Measured *measured, size_t min_samples, int64_t m
   int64_t began = clock_ns();
   size_t check_at = min_samples;
   for (;;) {
-    append(samples, timed(measured));
+    samples_add(samples, timed(measured));
     int64_t elapsed = clock_ns() - began;
     if (samples->count >= check_at && elapsed >= min_ns) {
       *half_width = median_half_width(samples->ns, samples->count);

@@ -22,6 +22,7 @@ typedef struct {
 /* One invoke, in ns. */
 int64_t timed(const Measured *measured);
 
+void samples_add(Samples *samples, int64_t ns);
 void samples_free(Samples *samples);
 
 /* The median of sorted values. */

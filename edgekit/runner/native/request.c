@@ -70,6 +70,17 @@ static void read_golden(const JsonValue *root, Request *request) {
   request->min_snr_db = need(golden, "min_snr_db", JSON_REAL)->real;
 }
 
+/* How long to measure, how, and on how much of the device. */
+static void read_bench(const JsonValue *root, Request *request) {
+  request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
+  request->max_warmup_ns = need_integer(root, "max_warmup_ns", 0, INT64_MAX);
+  request->min_samples = need_integer(root, "min_samples", 1, INT32_MAX);
+  request->min_ns = need_integer(root, "min_ns", 0, INT64_MAX);
+  request->max_ns = need_integer(root, "max_ns", 0, INT64_MAX);
+  if (json_member(root, "turn_ns") != NULL) request->turn_ns = need_integer(root, "turn_ns", 1, INT64_MAX);
+  if (json_member(root, "cores") != NULL) request->cores = (int)need_integer(root, "cores", 1, INT32_MAX);
+}
+
 static void read_samples(const JsonValue *root, SamplesAsked *asked) {
   static const char *const keys[] = {"folder", "inputs", "first", "count", "batch", NULL};
   const JsonValue *samples = need(root, "samples", JSON_OBJECT);
@@ -83,8 +94,9 @@ static void read_samples(const JsonValue *root, SamplesAsked *asked) {
 
 void read_request(const JsonValue *root, Request *request) {
   static const char *const known[] = {"schema", "do", "runtimes", "libraries", "artifact", "payload", "runtime",
-                                      "bindings", "golden", "samples", "threads", "max_warmup_ns", "min_samples", "min_ns",
-                                      "max_ns", "duration_ns", "chunk_ns", NULL};
+                                      "bindings", "golden", "samples", "threads", "max_warmup_ns", "min_samples",
+                                      "min_ns", "max_ns", "duration_ns", "chunk_ns", "turn_ns", "cores", "requests",
+                                      NULL};
   *request = (Request){.threads = 1};
   if (root->kind != JSON_OBJECT) fail("protocol", "the request is no table");
   int64_t schema = need_integer(root, "schema", INT64_MIN, INT64_MAX);
@@ -109,11 +121,11 @@ void read_request(const JsonValue *root, Request *request) {
     request->action = DO_BENCH;
     read_artifact(root, request);
     read_golden(root, request);
-    request->threads = (int)need_integer(root, "threads", 1, MAX_THREADS);
-    request->max_warmup_ns = need_integer(root, "max_warmup_ns", 0, INT64_MAX);
-    request->min_samples = need_integer(root, "min_samples", 1, INT32_MAX);
-    request->min_ns = need_integer(root, "min_ns", 0, INT64_MAX);
-    request->max_ns = need_integer(root, "max_ns", 0, INT64_MAX);
+    read_bench(root, request);
+  } else if (strcmp(action, "turns") == 0) {
+    request->action = DO_TURNS;
+    if (need_names(root, "requests", request->sides, PAIR) != PAIR)
+      fail("protocol", "the request's list 'requests' has not %d members", PAIR);
   } else if (strcmp(action, "profile") == 0) {
     request->action = DO_PROFILE;
     read_artifact(root, request);

@@ -7,9 +7,9 @@
 
 #include "runtime.h"
 
-enum { RUNNER_SCHEMA = 2, OLDEST_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024 };
+enum { RUNNER_SCHEMA = 3, OLDEST_SCHEMA = 1, MAX_RUNTIMES = 32, MAX_THREADS = 1024, PAIR = 2 };
 
-typedef enum { DO_INFO, DO_CHECK, DO_BENCH, DO_ANSWER, DO_SUSTAIN, DO_PROFILE } Action;
+typedef enum { DO_INFO, DO_CHECK, DO_BENCH, DO_ANSWER, DO_SUSTAIN, DO_PROFILE, DO_TURNS } Action;
 
 /* Samples `first` to `first + count` of the files `inputs` in a folder; at most `batch` of them in an event. */
 typedef struct {
@@ -30,7 +30,10 @@ typedef struct {
   SamplesAsked samples; /* answer */
   int threads;
   int64_t max_warmup_ns, min_samples, min_ns, max_ns; /* bench; profile: max_ns */
+  int64_t turn_ns;                                    /* bench of a pair; 0 of one alone */
+  int cores;                                          /* bench: at most so many processors; 0 is all */
   int64_t duration_ns, chunk_ns;                      /* sustain */
+  const char *sides[PAIR];                            /* turns: a request each */
 } Request;
 
 /* Reads a request whose document must outlive it; fails the run for one that is wrong. */

@@ -57,7 +57,7 @@ def assert_one_error(answer: Answer, kind: str, *phrases: str) -> None:
         ("", "ends early"),
         ("[]", "no table"),
         ("{}", "lacks the field 'schema'"),
-        ('{"schema":3,"do":"info"}', "speaks schema 2"),
+        ('{"schema":4,"do":"info"}', "speaks schema 3"),
         ('{"schema":1,"do":"dance"}', "cannot do 'dance'"),
         ('{"schema":1,"do":"info","runtimes":[],"shapes":{}}', "does not know the field 'shapes'"),
         ('{"schema":1,"do":"info","runtimes":[1]}', "no string"),

@@ -40,6 +40,8 @@ def seeds(
     """Files that the readers accept."""
     request = request_for(converted("digits_cnn", "tflite:float32"), "bench")
     (tmp_path / "request.json").write_text(json.dumps(request))
+    pair = {"schema": 3, "do": "turns", "requests": [json.dumps(request | {"turn_ns": 1, "cores": 1})] * 2}
+    (tmp_path / "pair.json").write_text(json.dumps(pair))
     (tmp_path / "odd.json").write_text(r'{"a":[null,true,-1.5e-7,"\ud83d\ude00\n\u00e4"],"ä":{"b":[[[]]]}}', "utf-8")
     np.save(tmp_path / "floats.npy", np.arange(24, dtype="float32").reshape(2, 3, 4))
     np.save(tmp_path / "halves.npy", np.arange(5, dtype="float16"))
@@ -58,8 +60,9 @@ def test_the_readers(harness: Path, seeds: list[Path]) -> None:
 
 
 def is_sound(answer: Answer) -> bool:
-    """One end, of a documented kind."""
-    ends = [event["event"] for event in answer.events if event["event"] in ("done", "error")]
+    """One end, of a documented kind; a `done` of one of two is none."""
+    names = [event["event"] for event in answer.events if event["event"] == "error" or "side" not in event]
+    ends = [name for name in names if name in ("done", "error")]
     status = {"error": 1}.get(ends[0] if ends else "", answer.status)
     return len(ends) == 1 and answer.events[-1]["event"] == ends[0] and answer.status == status in (0, 1, 3)
 
@@ -88,12 +91,16 @@ def fuzz(
     """Runs the program with damages to an artifact's payload, an input or an output, or to the request."""
     artifact = converted("digits_cnn", "tflite:int8")
     request = request_for(artifact, "check")
+    limits = {"turn_ns": 1_000_000, "cores": 1, "max_warmup_ns": 0, "min_samples": 1, "min_ns": 1, "max_ns": 10_000_000}
+    side = json.dumps(limits | request_for(artifact, "bench", **limits))
 
     def run(what: str) -> list[Answer]:
         def one(seed: int) -> Answer:
             if what == "request":
-                text = damage(json.dumps(request).encode(), seed, 2000).replace(b"\0", b"")
-                return sanitized(text)
+                return sanitized(damage(json.dumps(request).encode(), seed, 2000).replace(b"\0", b""))
+            if what == "one of two requests":
+                sides = [side, damage(side.encode(), seed, 300).replace(b"\0", b"").decode("latin-1")]
+                return sanitized({"schema": 3, "do": "turns", "requests": sides[:: 1 if seed % 2 else -1]})
             folder = tmp_path / f"{what}-{seed}"
             shutil.copytree(artifact.path, folder, copy_function=shutil.copyfile)
             name = request["payload"] if what == "payload" else request["golden"][what][0]
@@ -109,7 +116,7 @@ def fuzz(
     return run
 
 
-@pytest.mark.parametrize("what", ["payload", "request", "inputs", "outputs"])
+@pytest.mark.parametrize("what", ["payload", "request", "one of two requests", "inputs", "outputs"])
 def test_the_whole_program(what: str, fuzz: Callable[[str], list[Answer]]) -> None:
     answers = fuzz(what)
     unsound = [answer for answer in answers if not is_sound(answer)]
