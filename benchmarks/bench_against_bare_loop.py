@@ -1,6 +1,6 @@
 """The p50 that `edgekit bench` prints, against a bare loop over the same interpreter and against LiteRT's own tool.
 
-    python benchmarks/bench_against_bare_loop.py ARTIFACT... [--pairs 10]
+    python benchmarks/bench_against_bare_loop.py ARTIFACT... [--pairs 10] [--turns]
 
 The bare loop is a script that knows nothing of EdgeKit: interpreter, allocate, the first golden input, then as many
 invokes to warm up and as many timed ones as EdgeKit made in the run before it (the first run is made for these counts
@@ -11,6 +11,10 @@ in pairs of neighbours.
 LiteRT's own tool is `ai_edge_litert.tools.benchmark_litert_model`, which its wheel brings: 5 warm-ups, 50 invokes of
 `CompiledModel` with random inputs, a median printed to 0.01 ms. It has its turn after each pair.
 
+With `--turns` the runner and a bare loop are both alive and take turns of 20 ms on one processor, as both sides of a
+gate do (`edgekit.bench.turns`): the bare loop is then a script that reads and writes a byte between its turns. A pair
+counts by the median of the turns' ratios. That is for machines whose speed changes from one process to the next.
+
 `seconds` is the wall time of a whole call of `edgekit bench` less its samples and its warm-up, all at their median:
 what the harness costs a run.
 """
@@ -20,6 +24,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -31,6 +37,10 @@ from pathlib import Path
 from report import machine, spread
 
 from edgekit.artifact import open_artifact
+from edgekit.bench.effect import Paired
+from edgekit.bench.measure import golden_request
+from edgekit.devices.runner_zip import runner_zip
+from edgekit.runner import SCHEMA
 
 BARE = """
 import statistics, sys, time
@@ -55,6 +65,38 @@ for _ in range(count):
 print(statistics.median(samples))
 """
 
+IN_TURNS = """
+import json, os, sys, time
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+model, golden, take, give = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+os.read(take, 1)
+interpreter = Interpreter(model_path=model, num_threads=1)
+interpreter.allocate_tensors()
+detail = interpreter.get_input_details()[0]
+value = np.load(golden)[0]
+if detail["dtype"] != value.dtype.type:
+    scale, zero = detail["quantization"]
+    value = np.clip(np.rint(value / scale) + zero, -128, 127).astype(detail["dtype"])
+interpreter.set_tensor(detail["index"], value)
+end = time.perf_counter_ns() + 500_000_000
+while time.perf_counter_ns() < end:
+    interpreter.invoke()
+os.write(give, b"m")
+turns = []
+while os.read(take, 1) == b"m":
+    interpreter.invoke()
+    samples, end = [], time.perf_counter_ns() + 20_000_000
+    while not samples or time.perf_counter_ns() < end:
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        samples.append(time.perf_counter_ns() - start)
+    turns.append(samples)
+    os.write(give, b"e")
+print(json.dumps(turns))
+"""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -70,8 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("artifacts", nargs="+", type=Path)
     parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--turns", action="store_true")
     options = parser.parse_args()
     print(machine("ai-edge-litert", "numpy"))
+    if options.turns:
+        for path in options.artifacts:
+            _print_in_turns(path, options.pairs)
+        return
     print(
         f"\n{'':24} {'bare p50':>11} {'bench p50':>11}   {'bench/bare: median (min to max)':32}   {'bare/bare':25}   "
         f"{'LiteRT tool/bare':25}   seconds"
@@ -100,6 +147,47 @@ def main() -> None:
             f"{spread([each.overhead_s for each in ours])}",
             flush=True,
         )
+
+
+def _print_in_turns(path: Path, pairs: int) -> None:
+    found = [_ratio_in_turns(path) for _ in range(pairs)]
+    effect = Paired(tuple(math.log(ratio) for ratio, _ in found)).interval(0.95)
+    print(
+        f"{open_artifact(path).title:24} bare {statistics.median([ms for _, ms in found]):8.4f} ms   bench/bare "
+        f"{spread([ratio for ratio, _ in found], 4)}   mean {effect.ratio:.4f}, 95 % interval {effect.low:.4f} to "
+        f"{effect.high:.4f}",
+        flush=True,
+    )
+
+
+def _ratio_in_turns(path: Path) -> tuple[float, float]:
+    """The runner over a bare loop that it takes turns with, and the bare loop's p50 in ms."""
+    artifact = open_artifact(path)
+    manifest = artifact.manifest
+    settings = {"schema": SCHEMA, "do": "bench", "threads": 1, "cores": 1, "turn_ns": 20_000_000,
+                "max_warmup_ns": 10**10, "min_samples": 50, "min_ns": 10**9, "max_ns": 150 * 10**9}  # fmt: skip
+    request = json.dumps({**golden_request(artifact, str(artifact.path)), **settings})
+    to_bare, to_runner = os.pipe(), os.pipe()
+    os.write(to_bare[1], b"m")
+    files = [str(path / manifest.payload), str(path / manifest.golden.inputs[0])]
+    commands = [
+        ([sys.executable, "-c", IN_TURNS, *files, str(to_bare[0]), str(to_runner[1])], (to_bare[0], to_runner[1])),
+        ([sys.executable, str(runner_zip()[0]), request, f"second,{to_runner[0]},{to_bare[1]}"],
+         (to_runner[0], to_bare[1])),
+    ]  # fmt: skip
+    bare, runner = (
+        subprocess.Popen(command, pass_fds=fds, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for command, fds in commands
+    )
+    for end in (*to_bare, *to_runner):
+        os.close(end)
+    events = [json.loads(line) for line in runner.communicate()[0].splitlines()]
+    turns = json.loads(bare.communicate()[0])
+    (taken,) = [event for event in events if event["event"] == "samples"]
+    ends = [*itertools.accumulate(taken["turns"])]
+    mine = [taken["samples_ns"][end - n : end] for n, end in zip(taken["turns"], ends, strict=True)]
+    ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(mine, turns, strict=True)]
+    return statistics.median(ratios), statistics.median([ns for turn in turns for ns in turn]) / 1e6
 
 
 def _bare(path: Path, like: Measured) -> float:

@@ -27,17 +27,15 @@ def pairs_of(baseline: Sequence[Block], candidate: Sequence[Block]) -> Paired:
     Raises:
         ValueError: fewer than three pairs, lengths that differ, or a latency that is not positive.
     """
-    by_medians = paired([block.median_ns for block in baseline], [block.median_ns for block in candidate])
-    return Paired(
-        tuple(
-            _by_turns(a, b) if a.turns and len(a.turns) == len(b.turns) else by_median
-            for a, b, by_median in zip(baseline, candidate, by_medians.log_ratios, strict=True)
-        )
-    )
+    paired([block.median_ns for block in baseline], [block.median_ns for block in candidate])  # raises, if it must
+    return Paired(tuple(log_ratio(a, b) for a, b in zip(baseline, candidate, strict=True)))
 
 
-def _by_turns(baseline: Block, candidate: Block) -> float:
-    return middle([b - a for a, b in zip(_turns(baseline), _turns(candidate), strict=True)])
+def log_ratio(baseline: Block, candidate: Block) -> float:
+    """What one pair counts by; both medians are positive."""
+    if baseline.turns and len(baseline.turns) == len(candidate.turns):
+        return middle([b - a for a, b in zip(_turns(baseline), _turns(candidate), strict=True)])
+    return math.log(candidate.median_ns / baseline.median_ns)
 
 
 def _turns(block: Block) -> list[float]:

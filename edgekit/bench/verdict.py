@@ -113,9 +113,10 @@ def least_alpha(effect: Effect, tolerance: float) -> float:
 
 
 def blocks_needed(effect: Effect, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE) -> int:
-    """How many blocks a side would settle it, should the ratio and the spread stay what they are.
+    """How many blocks a side would settle it in 95 of 100 times, should the ratio and the spread be what was found.
 
-    The interval's half-width must become less than the ratio's distance from the nearer edge of the tolerance.
+    The distance of the ratio from the nearer edge of the tolerance must be the interval's half-width, and as much as
+    the next estimate may lie nearer to that edge besides. The half-width alone would settle every second one.
     """
     edge = math.log1p(tolerance)
     distance = abs(abs(effect.mean) - edge)
@@ -126,7 +127,8 @@ def blocks_needed(effect: Effect, tolerance: float = TOLERANCE, confidence: floa
     spread = effect.error * math.sqrt(effect.blocks)
     blocks = effect.blocks
     for _ in range(20):  # the quantile depends on the count; it settles in a few rounds
-        wanted = (student(confidence, max(2, blocks - 1)) * spread / distance) ** 2
+        freedom = max(2, blocks - 1)
+        wanted = ((student(confidence, freedom) + student(2 * POWER - 1, freedom)) * spread / distance) ** 2
         if wanted > 1 << 30:
             return 1 << 30
         following = max(3, math.ceil(wanted))

@@ -1,7 +1,7 @@
 """Tune: which artifact of a model, with how many threads, is the best on a device, inside the limits.
 
 Every recipe that the device has a runtime for is converted and proven; what breaks a limit on size or accuracy is out
-before it is measured. The rest race on the device (`edgekit.bench.race`), each with every thread count; what takes too
+before it is measured. The rest race on the device (`racing`), each with every thread count; what takes too
 much memory is out when that is known. The winner is the fastest, or the smallest payload of those within the race's
 tolerance of it. The Pareto front holds what nothing beats in latency, accuracy and size together.
 
@@ -18,17 +18,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit import plugins
-from edgekit.bench.compare import middle
-from edgekit.bench.measure import Prepared, measure, prepare
-from edgekit.bench.race import Race, Rules, race
 from edgekit.convert import convert
 from edgekit.convert.load import is_model_folder
 from edgekit.devices.runner_client import device_info
-from edgekit.errors import RunnerError, RuntimeMissingError, WrongAnswerError
+from edgekit.errors import RuntimeMissingError
 from edgekit.files import point_to
 from edgekit.recipe import Recipe
 from edgekit.workflows.checking import Checked, Checking
-from edgekit.workflows.tuned import Arm, Limits, State, Tuned, ranked
+from edgekit.workflows.racing import Racing
+from edgekit.workflows.tuned import Arm, Limits, Tuned, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgekit.artifact import Artifact
+    from edgekit.bench.race import Rules
     from edgekit.convert import Bounds, Outcome
     from edgekit.convert.load import ModelRef
     from edgekit.devices import Device
@@ -124,7 +123,8 @@ def tune(
         checking = None
         if checked != "none" and is_model_folder(ref.path):
             checking = Checking(device, ref, artifacts, limits, telling.on_evaluation)
-        arms = [*settled, *_Racing(device, artifacts, threads, limits, telling, checking).run(rules)]
+        racing = Racing(device, artifacts, threads, limits, telling.on_block, telling.on_round, checking)
+        arms = [*settled, *racing.run(rules)]
         if checking is not None:
             arms = checking.settle(arms, rules.tolerance, whole_front=checked == "front")
     arms = ranked(arms, rules.tolerance)
@@ -157,69 +157,3 @@ def _distinct(outcomes: Sequence[Outcome], out: set[str]) -> list[Artifact]:
         if outcome.artifact is not None and str(outcome.recipe) not in out:
             found.setdefault(outcome.artifact.id, outcome.artifact)
     return list(found.values())
-
-
-class _Racing:
-    """The race on the device: pushes, measures, keeps what each arm costs there."""
-
-    def __init__(
-        self, device: Device, artifacts: Sequence[Artifact], threads: Sequence[int], limits: Limits, telling: Telling,
-        checking: Checking | None,
-    ) -> None:  # fmt: skip
-        self._device, self._limits, self._telling, self._checking = device, limits, telling, checking
-        self._artifacts = {artifact.id: artifact for artifact in artifacts}
-        self._keys = [(artifact.id, count) for artifact in artifacts for count in threads]
-        self._prepared: dict[tuple[str, int], Prepared] = {}
-        self._memory: dict[tuple[str, int], int] = {}
-        self._lost: dict[tuple[str, int], tuple[State, str]] = {}
-
-    def run(self, rules: Rules) -> list[Arm]:
-        """All arms of the race, with what became of them."""
-        if not self._keys:
-            return []
-        done = race(
-            self._keys, self._block, rules=rules, on_round=lambda n, arms: self._telling.on_round(n, len(arms)),
-            may_lead=self._may_lead,
-        )  # fmt: skip
-        return [self._arm(key, done) for key in self._keys]
-
-    def _block(self, key: tuple[str, int]) -> float | None:
-        artifact, threads = self._artifacts[key[0]], key[1]
-        self._telling.on_block(f"{artifact.manifest.recipe} ×{threads}")
-        try:
-            if key not in self._prepared:
-                self._prepared[key] = prepare(self._device, artifact, threads=threads)
-            block = measure(self._device, self._prepared[key]).block
-        except (WrongAnswerError, RunnerError, RuntimeMissingError) as error:
-            self._lost[key] = ("failed", error.what)
-            return None
-        if block.model_rss_bytes is not None:
-            self._memory[key] = max(self._memory.get(key, 0), block.model_rss_bytes)
-        most = self._limits.max_memory_bytes
-        if most is not None and self._memory.get(key, 0) > most:
-            self._lost[key] = ("over a limit", f"it takes more than {most / 1e6:g} MB of memory")
-            return None
-        return block.median_ns
-
-    def _may_lead(self, key: tuple[str, int], median_ns: float) -> bool:
-        return self._checking is None or self._checking.found(key, median_ns).out is None
-
-    def _arm(self, key: tuple[str, int], done: Race[tuple[str, int]]) -> Arm:
-        manifest = self._artifacts[key[0]].manifest
-        medians = done.medians_ns.get(key, ())
-        state, because = self._lost.get(key, ("slower", ""))
-        if key in done.beaten:
-            state, because = "beaten", f"clearly slower than the fastest after round {done.beaten[key]}"
-        arm = Arm(
-            recipe=manifest.recipe,
-            threads=key[1],
-            state=state,
-            artifact=key[0],
-            latency_ns=middle(list(medians)) if medians else None,
-            blocks=len(medians),
-            size_bytes=manifest.payload_bytes,
-            memory_bytes=self._memory.get(key),
-            accuracy=manifest.accuracy,
-            because=because,
-        )
-        return arm if self._checking is None else self._checking.marked(arm)
