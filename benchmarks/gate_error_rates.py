@@ -147,7 +147,8 @@ def _wait_for_load(most: float | None, end: float) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    cases = {0.0: options.aa, **dict.fromkeys(options.slow_downs, options.power)}
+    wanted = {0.0: options.aa, **dict.fromkeys(options.slow_downs, options.power)}
+    cases = {case: count for case, count in wanted.items() if count}
     done = Counter(record.slow_down for record in (read(options.out) if options.out.exists() else []))
     end, failures = time.monotonic() + options.hours * 3600, 0
     with ExitStack() as stack:
@@ -160,7 +161,7 @@ def _collect(options: argparse.Namespace) -> None:
             _wait_for_load(options.max_load, end)
             if time.monotonic() >= end:
                 break
-            slow_down = min(cases, key=lambda case: done[case] / max(1, cases[case]))
+            slow_down = min(cases, key=lambda case: done[case] / cases[case])
             if done[slow_down] >= cases[slow_down]:
                 break
             a, b = (plain, plain) if slow_down == 0 else (sides[0.0], sides[slow_down])
