@@ -193,7 +193,8 @@ def _target(options: argparse.Namespace, folder: Path, stack: ExitStack) -> Targ
 
         board = stack.enter_context(Board(stack.enter_context(Link()), folder / "board"))
         target = load_target(str(board.write_target(folder / "board.toml", "board")))
-    bench = msgspec.structs.replace(target.bench, min_s=options.min_s, turn_s=options.turn_s)
+    changes = {"min_s": options.min_s, "turn_s": options.turn_s, "max_warmup_s": 10.0, "min_samples": 50}
+    bench = msgspec.structs.replace(target.bench, **changes)
     return msgspec.structs.replace(target, bench=bench)
 
 
