@@ -42,11 +42,9 @@ from edgekit.bench.measure import golden_request
 from edgekit.devices.runner_zip import runner_zip
 from edgekit.runner import SCHEMA
 
-BARE = """
-import statistics, sys, time
+OPEN = """
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-model, golden, warm_up, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 interpreter = Interpreter(model_path=model, num_threads=1)
 interpreter.allocate_tensors()
 detail = interpreter.get_input_details()[0]
@@ -55,6 +53,12 @@ if detail["dtype"] != value.dtype.type:
     scale, zero = detail["quantization"]
     value = np.clip(np.rint(value / scale) + zero, -128, 127).astype(detail["dtype"])
 interpreter.set_tensor(detail["index"], value)
+"""
+
+BARE = f"""
+import statistics, sys, time
+model, golden, warm_up, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+{OPEN}
 for _ in range(warm_up):
     interpreter.invoke()
 samples = []
@@ -65,21 +69,12 @@ for _ in range(count):
 print(statistics.median(samples))
 """
 
-IN_TURNS = """
+IN_TURNS = f"""
 import json, os, sys, time
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 model, golden, take, give = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
 os.read(take, 1)
-interpreter = Interpreter(model_path=model, num_threads=1)
-interpreter.allocate_tensors()
-detail = interpreter.get_input_details()[0]
-value = np.load(golden)[0]
-if detail["dtype"] != value.dtype.type:
-    scale, zero = detail["quantization"]
-    value = np.clip(np.rint(value / scale) + zero, -128, 127).astype(detail["dtype"])
-interpreter.set_tensor(detail["index"], value)
+{OPEN}
 end = time.perf_counter_ns() + 500_000_000
 while time.perf_counter_ns() < end:
     interpreter.invoke()
