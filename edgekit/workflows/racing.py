@@ -62,7 +62,7 @@ class Racing:
             return [self._arm(key, None) for key in self._keys]
         fastest = min(alone, key=lambda key: alone[key])
         others = [self._prepared[key] for key in alone if key != fastest]
-        if all(can_take_turns(self._device, self._prepared[fastest], other) for other in others):
+        if others and all(can_take_turns(self._device, self._prepared[fastest], other) for other in others):
             self._yardstick, self._yardstick_ns = fastest, [alone[fastest]]
         done = race(
             list(alone),
