@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "devices"))  # cut_proxy, for tests of every folder
 
-from adb_network import Adbd, AdbNetwork, phone_root
+from adb_network import Adbd, AdbNetwork, phone_root, strange_root
 from cut_proxy import CutProxy
 
 from edgekit.devices import Device, Target, connect, load_target
@@ -89,6 +90,14 @@ def phone(adb_network: AdbNetwork) -> Adbd:
     shown = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sys.path) if Path(path).is_dir()}
     tops = sorted(path for path in shown if not any(path.is_relative_to(other) for other in shown - {path}))
     return adb_network.adbd(15670, root=phone_root(), shown=tops)
+
+
+@pytest.fixture(scope="session")
+def strange(adb_network: AdbNetwork) -> Callable[[str], Adbd]:
+    """Real adbds in roots without Python, with `bionic` or `musl` and no glibc where programs look for one."""
+    return functools.cache(
+        lambda libc: adb_network.adbd({"bionic": 15680, "musl": 15681}[libc], root=strange_root(libc))
+    )
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from edgekit.cli.output import json_option
     "--offline-cache",
     "offline",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of wheels instead of the package index.",
+    help="A folder of wheels (and Debian's packages of a glibc) instead of the package index.",
 )
 @targets_option
 @wait_option
@@ -82,8 +82,8 @@ def command(
     if as_json:
         output.print_json("provision", target=found.name, environment=result)
         return
-    rows = [[p.name, p.version, "all" if p.whole else "libraries", p.wheel] for p in result.packages]
-    output.print_table(f"on {found.name}, for {result.platform.text}", ["package", "version", "taken", "wheel"], rows)
+    rows = [[p.name, p.version, "all" if p.whole else "libraries", p.file] for p in result.packages]
+    output.print_table(f"on {found.name}, for {result.platform.text}", ["package", "version", "taken", "file"], rows)
     sent = "nothing to send: it was there, whole" if result.already_there else f"sent {output.size(result.sent_bytes)}"
     output.console().print(
         f"[green]✓[/] {', '.join(result.runtimes)} on {found.name}: {sent}, {output.size(result.bytes)} there "

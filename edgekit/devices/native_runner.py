@@ -3,6 +3,9 @@
 `zig cc` (the `ziglang` package, extra `native`) compiles for every triple from any machine, against an old glibc. A
 program is built when it is first needed and kept in the cache under a hash of what it is made of: sources, flags,
 triple, compiler. So the same sources give the same file, its sha256 names it, and a device gets it once.
+
+A device without glibc has one of ours beside it (`environment.glibc`). The program for it is the same, but for the name
+of its interpreter, which is that glibc's loader: so it is started like any program, and can start itself again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit import runner
+from edgekit.devices.environment import glibc
 from edgekit.errors import MissingPackageError, RunnerError
 from edgekit.files import cache_folder, canonical_json, write_file, writing
 
@@ -47,7 +51,7 @@ def native_triple(platform: Platform) -> str:
     Raises:
         RunnerError: there is none for its processor or its C library.
     """
-    libc = platform.libc or "glibc"
+    libc = "glibc" if glibc.is_lacking(platform) else platform.libc or "glibc"
     triple = TRIPLES.get((platform.machine, libc)) if platform.system == "Linux" else None
     if triple is None:
         known = ", ".join(sorted({machine for machine, _ in TRIPLES}))
@@ -64,18 +68,22 @@ def sources() -> list[Path]:
     return sorted([*folder.glob("*.c"), *folder.glob("*.h")])
 
 
-def native_runner(triple: str) -> tuple[Path, str]:
+def native_runner(triple: str, interpreter: str = "") -> tuple[Path, str]:
     """The runner's program for a triple, in the cache, and its sha256. Builds it if it is not there.
+
+    Args:
+        triple: see `native_triple`.
+        interpreter: the path of the loader on the device; "": the one that systems with glibc have.
 
     Raises:
         MissingPackageError: the compiler is not installed.
         RunnerError: it does not compile.
         StorageError: the cache cannot be written.
     """
-    folder = cache_folder() / "runner" / "native" / _recipe(triple)
+    folder = cache_folder() / "runner" / "native" / _recipe(triple, interpreter)
     path = folder / f"runner-{triple}.elf"
     if not path.is_file():
-        write_file(path, _compile(triple))
+        write_file(path, _compile(triple, interpreter))
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -89,14 +97,23 @@ def _compiler_version() -> str:
     return importlib.metadata.version("ziglang")
 
 
-def _recipe(triple: str) -> str:
+def _recipe(triple: str, interpreter: str = "") -> str:
     """A hash of everything that the program is made of."""
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources()}
-    parts = {"files": files, "flags": [*FLAGS, *LIBRARIES], "triple": triple, "ziglang": _compiler_version()}
+    parts = {
+        "files": files,
+        "flags": [*FLAGS, *LIBRARIES, *_linking(interpreter)],
+        "triple": triple,
+        "ziglang": _compiler_version(),
+    }
     return hashlib.sha256(canonical_json(parts)).hexdigest()[:16]
 
 
-def _compile(triple: str) -> bytes:
+def _linking(interpreter: str) -> list[str]:
+    return ["-Xlinker", "--dynamic-linker", "-Xlinker", interpreter] if interpreter else []
+
+
+def _compile(triple: str, interpreter: str) -> bytes:
     _compiler_version()
     zig_cache = str(cache_folder() / "zig")
     environment = {"ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache, **os.environ}
@@ -111,6 +128,7 @@ def _compile(triple: str) -> bytes:
             "-target",
             triple,
             *FLAGS,
+            *_linking(interpreter),
             "-o",
             str(output),
             *files,

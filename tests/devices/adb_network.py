@@ -72,16 +72,39 @@ for folder in "$@"; do mkdir -p ".$folder"; mount --rbind "$folder" ".$folder"; 
 exec env -i ADBD_PORT="$ADBD_PORT" PATH=/system/bin HOME=/ TMPDIR=/data/local/tmp "$chroot" . /usr/sbin/adbd
 """
 """$1 the root, $2 an empty folder, $3 size of the disk, $4 chroot, $5... folders to show. Never writes to it."""
+_WITHOUT_GLIBC = """
+mkdir system/lib64
+mv usr/lib/x86_64-linux-gnu/* system/lib64
+mv system/lib64/ld-linux-x86-64.so.2 system/bin/linker64
+rm lib64 usr/lib64/ld-linux-x86-64.so.2
+for program in usr/sbin/adbd usr/bin/mksh usr/bin/toybox; do
+  patchelf --set-interpreter /system/bin/linker64 --force-rpath --set-rpath /system/lib64:/system/lib64/android $program
+done
+"""
 _START_S = 20
 _LISTENS = "0A"
 
 
 def phone_root() -> Path:
     """A root like a phone's: mksh as `sh`, toybox for everything else, `getprop`, and adbd."""
+    return debian_root((*_PACKAGES, *_PYTHON_NEEDS), files={"system/bin/getprop": _GETPROP}, links=_links())
+
+
+def strange_root(libc: str) -> Path:
+    """`phone_root` where no program for Linux finds a glibc: with the loader of `bionic` or of `musl` instead.
+
+    Its own shell, toybox and adbd were told where Debian's glibc is nevertheless: under names that nothing else knows.
+    """
+    if libc == "musl":
+        return debian_root((*_PACKAGES, "musl"), links=_links(), script=_WITHOUT_GLIBC)
+    files = {"system/bin/getprop": _GETPROP, "system/build.prop": ""}
+    return debian_root(_PACKAGES, files=files, links=_links(), script=_WITHOUT_GLIBC)
+
+
+def _links() -> dict[str, str]:
     links = {f"system/bin/{name}": "/usr/bin/toybox" for name in TOYBOX.split()}
     links |= {f"system/bin/{name}": "/usr/bin/busybox" for name in NOT_IN_TOYBOX}
-    links |= {"system/bin/sh": "/usr/bin/mksh", "usr/bin/sh": "mksh"}
-    return debian_root((*_PACKAGES, *_PYTHON_NEEDS), files={"system/bin/getprop": _GETPROP}, links=links)
+    return links | {"system/bin/sh": "/usr/bin/mksh", "usr/bin/sh": "mksh"}
 
 
 class Adbd:

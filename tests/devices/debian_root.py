@@ -43,6 +43,7 @@ def debian_root(
     architecture: str = "amd64",
     files: Mapping[str, str] | None = None,
     links: Mapping[str, str] | None = None,
+    script: str = "",
 ) -> Path:
     """The folder of a root with these packages and what they depend on, built if it is not in the cache.
 
@@ -52,12 +53,14 @@ def debian_root(
         files: files to write into it: path below the root to content. They replace what packages brought; scripts
             (`#!`) are executable.
         links: links to make in it: path below the root to what it points to. They replace likewise.
+        script: for sh on this machine, run at the end in the root's folder.
 
     Raises:
         RuntimeError: mmdebstrap is missing or failed; its last words are quoted.
     """
     files, links = {**_USERS, **(files or {})}, dict(links or {})
-    asked = json.dumps([_LAYOUT, SUITE, architecture, sorted(packages), files, links], sort_keys=True)
+    request = [_LAYOUT, SUITE, architecture, sorted(packages), files, links, *([script] if script else [])]
+    asked = json.dumps(request, sort_keys=True)
     folder = cache_folder() / "test-devices"
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / f"{SUITE}-{architecture}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
@@ -68,6 +71,7 @@ def debian_root(
                 building = Path(name) / "root"
                 _unpack(building, packages, architecture)
                 _finish(building, files, links)
+                subprocess.run(["sh", "-ec", script], cwd=building, check=True, timeout=BUILD_S)
                 building.rename(root)
     return root
 

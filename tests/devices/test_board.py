@@ -267,8 +267,8 @@ def test_a_board_without_runtimes_is_provisioned_from_here(digits: Path, tmp_pat
                     verify(device, artifact, push=True)
                 assert "edgekit provision bare --runtime litert" in caught.value.remedy
                 result = provision(device, ["litert"], libraries_only=alone)
-                assert {one.wheel.partition("-")[0] for one in result.packages} >= wheels
-                assert all(one.wheel.endswith(("_aarch64.whl", "-none-any.whl")) for one in result.packages)
+                assert {one.file.partition("-")[0] for one in result.packages} >= wheels
+                assert all(one.file.endswith(("_aarch64.whl", "-none-any.whl")) for one in result.packages)
             with connect(target) as device:
                 assert verify(device, artifact, push=True).passed
                 assert device.runners["litert"].kind == kind

@@ -12,7 +12,7 @@ from edgekit.bench import bench
 from edgekit.bench.doctor import examine
 from edgekit.devices import Device, Target, connect
 from edgekit.devices.environment.platforms import Platform
-from edgekit.devices.runners import _why_not_native, natively_served, runner_for
+from edgekit.devices.runners import Found, _why_not_native, natively_served, runner_for
 from edgekit.errors import RuntimeMissingError
 
 if TYPE_CHECKING:
@@ -91,11 +91,14 @@ def test_without_any_python_it_is_the_native_one_and_the_target_overrides(local_
 
 
 def test_a_system_without_a_native_runner_is_told_so() -> None:
-    musl = Platform("Linux", "aarch64", "musl", "1.2", python="3.12.0", implementation="cpython", abi="cp312")
-    found = {"litert": [f"/opt/{LIBRARY}"]}
-    assert _why_not_native(musl, "litert", found) == (
-        "there is no native runner for aarch64 Linux, musl 1.2, CPython 3.12.0"
+    found = Found({"litert": [f"/opt/{LIBRARY}"]})
+    other = Platform("Linux", "s390x", "glibc", "2.36", python="3.12.0", implementation="cpython", abi="cp312")
+    assert _why_not_native(other, "litert", found) == (
+        "there is no native runner for s390x Linux, glibc 2.36, CPython 3.12.0"
     )
+    musl = msgspec.structs.replace(other, machine="aarch64", libc="musl", libc_version="1.2")
+    assert _why_not_native(musl, "litert", found) == "the native runner would need a glibc, which is not there either"
+    assert _why_not_native(musl, "litert", Found(found.libraries, "/x/ld-linux-aarch64.so.1")) == ""
 
 
 def test_the_doctor_tells_what_the_native_runner_would_serve(local_target: Target, bare_python: str) -> None:

@@ -1,34 +1,30 @@
 """The wheels of an environment: chosen and fetched by pip, checked here, remembered by their sha256.
 
-What was resolved once for a platform is kept (`cache/environments/KEY.json`: file names and sha256; the wheels in
-`cache/wheels/SHA256/`), so that the same device is provisioned again without the index, and with the same files to
-the byte. `--offline-cache` names a folder of wheels that stands in for the index; if it holds a `SHA256SUMS`, every
-wheel taken from it must be listed there.
+What was resolved once for a platform is kept (`kept`). `--offline-cache` names a folder of wheels that stands in for
+the index; if it holds a `SHA256SUMS`, every wheel taken from it must be listed there.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edgekit.devices.environment.kept import keep, remember, remembered
 from edgekit.devices.environment.pip import PipError, download, interpreter_of
 from edgekit.devices.environment.refusals import refusal
 from edgekit.devices.environment.wheels import Wheel, open_wheel
 from edgekit.errors import WheelError
-from edgekit.files import cache_folder, digest_of, sha256_of, write_file, writing
+from edgekit.files import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgekit.devices.environment.platforms import Platform
 
-SUMS = "SHA256SUMS"
 _ROUNDS = 4
 _LIBRARY_PYTHONS = ("3.11", "3.12", "3.13", "3.10")
 """A shared library in a wheel is the same whichever Python the wheel is for."""
@@ -136,54 +132,14 @@ def _closure(wheels: Sequence[Wheel], wanted: Sequence[str], platform: Platform)
 
 
 def _keep(path: Path, offline: Path | None) -> Wheel:
-    """Moves a wheel into the cache, by its sha256, and checks it."""
-    sha256 = sha256_of(path)
-    if offline is not None:
-        _check_sums(path.name, sha256, offline)
-    kept = cache_folder() / "wheels" / sha256 / path.name
-    if not kept.is_file() or sha256_of(kept) != sha256:
-        with writing(kept):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_suffix(f".tmp-{path.parent.name}")
-            shutil.copyfile(path, temporary)
-            temporary.replace(kept)
-    return open_wheel(kept)
-
-
-def _check_sums(name: str, sha256: str, folder: Path) -> None:
-    sums = folder / SUMS
-    if not sums.is_file():
-        return
-    lines = [line.split() for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()]
-    listed = {words[1].lstrip("*"): words[0].lower() for words in lines if len(words) == 2}
-    if listed.get(name) != sha256:
-        expected = listed.get(name, "nothing: it is not listed")
-        raise WheelError(
-            f"{folder / name} is not the wheel of {sums}: its sha256 is {sha256}, and {SUMS} says {expected}. "
-            "Nothing was sent.",
-            remedy="Copy the wheels anew from where they came.",
-        )
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    file: str
-    sha256: str
+    return open_wheel(keep(path, offline))
 
 
 def _remember(key: str, wheels: Sequence[Wheel]) -> tuple[Wheel, ...]:
-    kept = [_Kept(wheel.path.name, wheel.sha256) for wheel in wheels]
-    write_file(cache_folder() / "environments" / f"{key}.json", msgspec.json.encode(kept))
+    remember(key, [(wheel.path, wheel.sha256) for wheel in wheels])
     return tuple(wheels)
 
 
 def _remembered(key: str) -> tuple[Wheel, ...] | None:
-    """What was resolved before; None if that is not known, or a wheel is gone or has changed since."""
-    try:
-        content = (cache_folder() / "environments" / f"{key}.json").read_bytes()
-        kept = msgspec.json.decode(content, type=list[_Kept])
-    except (OSError, msgspec.MsgspecError):
-        return None
-    paths = [(cache_folder() / "wheels" / one.sha256 / one.file, one.sha256) for one in kept]
-    if not all(path.is_file() and sha256_of(path) == sha256 for path, sha256 in paths):
-        return None
-    return tuple(open_wheel(path) for path, _ in paths)
+    paths = remembered(key)
+    return None if paths is None else tuple(map(open_wheel, paths))

@@ -4,23 +4,23 @@
     ROOT/env/ID/site/       the packages: in front on the Python runner's PYTHONPATH; libraries for the native runner
     ROOT/env/current        a link to ID, switched by one rename
 
-A device with Python gets wheels and unpacks them itself; one without gets the runtimes' libraries alone. Either way
-every file's sha256 is then computed on the device and compared with what the wheels say, before the environment gets
-its name. What is there, whole, is not sent again.
+A device with Python gets wheels and unpacks them itself; one without gets the runtimes' libraries alone, and where its
+C library is not glibc, a glibc beside them (`glibc`). Either way every file's sha256 is then computed on the device and
+compared with what the packages say, before the environment gets its name. What is there, whole, is not sent again.
 """
 
 from __future__ import annotations
 
 import secrets
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit.artifact import FileEntry
-from edgekit.devices.environment import refusals
+from edgekit.devices.environment import glibc
+from edgekit.devices.environment.deb import Deb
 from edgekit.devices.environment.fetching import fetch, fetch_libraries
 from edgekit.devices.environment.needs import PURPOSES, needs_of, pinned
 from edgekit.devices.environment.platforms import Platform, ask_platform
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from edgekit.devices.device import Device
     from edgekit.devices.progress import Progress, Uploaded
 
+Part = tuple[Wheel | Deb, tuple[WheelFile, ...]]
+"""A package, and the files that are taken of it."""
 ALWAYS = ("numpy",)
 """What the Python runner needs beside any runtime; unpinned, so that the runtime's own requirement decides."""
 _UNPACKED_BYTES_PER_S = 1e6
@@ -64,11 +66,11 @@ class Provisioned(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """An environment before it is sent: wheels to unpack there, and files of other wheels to unpack here."""
+    """An environment before it is sent: wheels to unpack there, and files of other packages to unpack here."""
 
     record: Record
     wheels: tuple[Wheel, ...]
-    parts: tuple[tuple[Wheel, tuple[WheelFile, ...]], ...]
+    parts: tuple[Part, ...]
 
     @property
     def upload_bytes(self) -> int:
@@ -106,8 +108,8 @@ def provision(
     with device.lock(f"provisioning {', '.join(runtimes)}"):
         on_stage("asking the device")
         platform = ask_platform(device)
-        if libraries_only:
-            platform = msgspec.structs.replace(platform, python=None, implementation="", abi="")
+        if libraries_only or platform.libc == "bionic":  # for which there are no packages of Python
+            platform = platform.without_python
         before = installed(device)
         if before is not None and before.record is not None and before.record.platform == platform:
             runtimes = [*before.record.runtimes, *runtimes]
@@ -171,8 +173,6 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
         PluginError: an unknown runtime.
         NoWheelError, WheelError: see `fetching.fetch`.
     """
-    if platform.libc == "bionic":
-        raise refusals.android(name)
     needs = {runtime: needs_of(runtime) for runtime in runtimes}
     wheels: tuple[Wheel, ...] = ()
     if platform.python is not None:
@@ -190,10 +190,7 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
                 else "Install Python there, or take another runtime (--runtime litert).",
             )
         patterns = [need.libraries for need in needs.values()]
-    parts = []
-    for distribution, chosen in sorted({key: value for some in patterns for key, value in some.items()}.items()):
-        wheel = fetch_libraries(name, pinned(distribution), platform, offline)
-        parts.append((wheel, select(wheel, chosen)))
+    parts = _parts(name, platform, {key: value for some in patterns for key, value in some.items()}, offline)
     files = [file for wheel in wheels for file in wheel.files] + [file for _, some in parts for file in some]
     packages = [_package(wheel, whole=True) for wheel in wheels] + [_package(wheel, whole=False) for wheel, _ in parts]
     record = Record(
@@ -205,12 +202,24 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
     return Plan(record, wheels, tuple(parts))
 
 
+def _parts(name: str, platform: Platform, wanted: dict[str, tuple[str, ...]], offline: Path | None) -> list[Part]:
+    """Files of wheels, by distribution, and before them a glibc where they would otherwise find none."""
+    parts: list[Part] = []
+    if platform.python is None and glibc.is_lacking(platform):
+        parts += (brought := glibc.fetch_glibc(name, platform, offline))
+        platform = glibc.with_glibc(platform, brought[0][0])
+    for distribution, patterns in sorted(wanted.items()):
+        wheel = fetch_libraries(name, pinned(distribution), platform, offline)
+        parts.append((wheel, select(wheel, patterns)))
+    return parts
+
+
 def _kind(need: str) -> str:
     return f"what pulls {need}" if need in PURPOSES else f"the runtime {need!r}"
 
 
-def _package(wheel: Wheel, *, whole: bool) -> Package:
-    return Package(wheel.name, wheel.version, wheel.path.name, wheel.sha256, whole)
+def _package(package: Wheel | Deb, *, whole: bool) -> Package:
+    return Package(package.name, package.version, package.path.name, package.sha256, whole)
 
 
 def _check_space(device: Device, plan: Plan) -> None:
@@ -254,8 +263,8 @@ def _upload(device: Device, plan: Plan, on_stage: Callable[[str], None], progres
     with tempfile.TemporaryDirectory(prefix="edgekit-environment-") as temporary:
         sources = [(wheel.path, FileEntry(f"wheels/{wheel.path.name}", wheel.path.stat().st_size, wheel.sha256))
                    for wheel in plan.wheels]  # fmt: skip
-        for wheel, files in plan.parts:
-            sources += _unpacked(wheel, files, Path(temporary))
+        for package, files in plan.parts:
+            sources += _unpacked(package, files, Path(temporary))
         encoded = Path(temporary, RECORD)
         encoded.write_bytes(record.encode())
         sources.append((encoded, FileEntry(RECORD, encoded.stat().st_size, sha256_of(encoded))))
@@ -264,13 +273,12 @@ def _upload(device: Device, plan: Plan, on_stage: Callable[[str], None], progres
         )
 
 
-def _unpacked(wheel: Wheel, files: Sequence[WheelFile], folder: Path) -> list[tuple[Path, FileEntry]]:
+def _unpacked(package: Wheel | Deb, files: Sequence[WheelFile], folder: Path) -> list[tuple[Path, FileEntry]]:
     entries = []
-    with zipfile.ZipFile(wheel.path) as archive:
-        for number, file in enumerate(files):
-            here = folder / f"{wheel.sha256[:12]}-{number}"
-            here.write_bytes(archive.read(file.member))
-            entries.append((here, FileEntry(f"site/{file.path}", file.bytes, file.sha256)))
+    for number, (file, content) in enumerate(zip(files, package.contents(files), strict=True)):
+        here = folder / f"{package.sha256[:12]}-{number}"
+        here.write_bytes(content)
+        entries.append((here, FileEntry(f"site/{file.path}", file.bytes, file.sha256)))
     return entries
 
 

@@ -68,6 +68,11 @@ class Platform(msgspec.Struct, frozen=True):
         major, minor = self.python.split(".")[:2]
         return int(major), int(minor)
 
+    @property
+    def without_python(self) -> Platform:
+        """The same device, were there no Python on it."""
+        return msgspec.structs.replace(self, python=None, implementation="", abi="")
+
     def wheel_platforms(self) -> list[str]:
         """The platform tags of wheels that load here, best first (PEP 600, PEP 656)."""
         if self.system == "Darwin":

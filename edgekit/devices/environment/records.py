@@ -9,16 +9,16 @@ import msgspec
 from edgekit.devices.environment.platforms import Platform
 from edgekit.files import canonical_json
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD = "env.json"
 
 
 class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One wheel. `whole` is False where only some of its files were taken."""
+    """A wheel, or a package of Debian. `whole` is False where only some of its files were taken."""
 
     name: str
     version: str
-    wheel: str
+    file: str
     sha256: str
     whole: bool
 
@@ -31,7 +31,7 @@ class SiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An environment: for which platform and runtimes, of which wheels, and every file's sha256."""
+    """An environment: for which platform and runtimes, of which packages, and every file's sha256."""
 
     platform: Platform
     runtimes: tuple[str, ...]

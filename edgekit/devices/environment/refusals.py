@@ -55,18 +55,10 @@ def command(requirements: Sequence[str], platform: Platform) -> str:
     return shlex.join([*argv, "--dest", "wheels", *requirements])
 
 
-def android(name: str) -> NoWheelError:
-    """Phones: no wheel is made for Android's C library."""
-    return NoWheelError(
-        f"{name} is an Android system: its C library (bionic) loads no wheel for Linux, and the package index has "
-        "none for Android.",
-        remedy="Take libLiteRt.so from LiteRT's Android package (an .aar is a zip: jni/arm64-v8a/) and put it on the "
-        "phone below the target's root as env/current/site/ai_edge_litert/libLiteRt.so.",
-    )
-
-
 def nearest(wanted: str, platform: Platform) -> str:
     """What would have a wheel: another Python there, or a newer system."""
+    if platform.libc == "bionic":
+        return "Of Android devices those with a 64-bit system are served: aarch64 and x86_64."
     first = wanted.partition(",")[0].partition("==")[0].strip()
     if platform.machine == "armv7l":
         return (
@@ -75,7 +67,7 @@ def nearest(wanted: str, platform: Platform) -> str:
             "install a 64-bit system."
         )
     if platform.libc == "musl":
-        return "Most runtimes have no wheel for musl: take a system with glibc (Debian, Ubuntu, Fedora)."
+        return "Most runtimes have no wheel for musl: add --native, which brings a glibc beside the native runner."
     pythons = [python for python in _PYTHONS if has_wheel(first, interpreter_of(platform, python))]
     if pythons and platform.python and ".".join(platform.python.split(".")[:2]) not in pythons:
         return (

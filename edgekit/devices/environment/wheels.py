@@ -26,7 +26,7 @@ from edgekit.errors import WheelError
 from edgekit.files import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from edgekit.devices.environment.platforms import Platform
 
@@ -36,7 +36,7 @@ _IMPORTED_DATA = ("purelib", "platlib")
 
 
 class WheelFile(msgspec.Struct, frozen=True):
-    """One file of a wheel: where it lies in the zip, where it goes below site/, and what it is."""
+    """One file of a wheel, or of another package: where it lies in there, where it goes below site/, and what it is."""
 
     member: str
     path: str
@@ -64,6 +64,12 @@ class Wheel(msgspec.Struct, frozen=True):
             if marker is None or any(marker.evaluate(environment) for environment in environments):
                 found.append(requirement)
         return found
+
+    def contents(self, files: Sequence[WheelFile]) -> Iterator[bytes]:
+        """The bytes of some of its files, in that order."""
+        with zipfile.ZipFile(self.path) as archive:
+            for file in files:
+                yield archive.read(file.member)
 
     def fits(self, fitting: Collection[Tag]) -> bool:
         """Whether one of its tags is among those."""

@@ -14,6 +14,17 @@ exec "$@"
 RUN_NATIVE = HEAD + 'chmod u+x -- "$1" && exec "$@"'
 """$1 a program, $2... its arguments. What was uploaded is not yet executable."""
 
+RUN_WITH_LOADER = (
+    HEAD
+    + r"""
+loader=$1; shift
+chmod u+x -- "$loader" "$1" || exit
+LD_LIBRARY_PATH=${loader%/*}; export LD_LIBRARY_PATH
+exec "$@"
+"""
+)
+"""$1 a loader with its libraries beside it, $2 a program whose interpreter it is, $3... its arguments."""
+
 FIND_LIBRARIES = (
     HEAD
     + r"""

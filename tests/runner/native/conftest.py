@@ -16,9 +16,10 @@ import pytest
 from edgekit.bench.measure import golden_request
 from edgekit.convert import convert, find_model
 from edgekit.devices import connect, load_target
+from edgekit.devices.environment import ask_platform
 from edgekit.devices.native_runner import TRIPLES, native_runner, sources
 from edgekit.devices.runner_zip import runner_zip
-from edgekit.devices.runners import find_libraries
+from edgekit.devices.runners import look
 from edgekit.recipe import parse_recipe
 from tests.runner.conftest import Answer
 
@@ -98,7 +99,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def libraries() -> dict[str, list[str]]:
     """The runtimes' libraries of this environment, as EdgeKit finds them on a local device."""
     with connect(load_target("local")) as device:
-        return find_libraries(device)
+        return look(device, ask_platform(device)).libraries
 
 
 @pytest.fixture(scope="session")

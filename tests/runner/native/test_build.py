@@ -73,7 +73,9 @@ def test_without_the_compiler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
         (Platform("Linux", "aarch64", "glibc", "2.36"), "aarch64-linux-gnu.2.17"),
         (Platform("Linux", "armv7l", "glibc", "2.28"), "arm-linux-gnueabihf.2.17"),
         (Platform("Linux", "s390x", "glibc", "2.36"), None),
-        (Platform("Linux", "aarch64", "musl", "1.2"), None),
+        (Platform("Linux", "aarch64", "musl", "1.2"), "aarch64-linux-gnu.2.17"),
+        (Platform("Linux", "x86_64", "bionic", "34"), "x86_64-linux-gnu.2.17"),
+        (Platform("Linux", "armv7l", "musl", "1.2"), None),
         (Platform("Darwin", "aarch64"), None),
     ],
 )
