@@ -125,7 +125,8 @@ def _runner(device: Device) -> Iterator[Finding]:
         system = f"{values['os'] or values['kernel']}, {values['machine']}"
         python = values["python"]
     if runner.kind == "native":
-        yield Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB; {system}")
+        brought = f", with a {values['libc']} that was brought" if runner.loader else ""
+        yield Finding("ok", "runner", f"native, {runner.path.stat().st_size / 1e3:.0f} kB{brought}; {system}")
     else:
         yield Finding("ok", "Python", f"{python}, {system}")
     if runner.kind == "python" and device.target.runner == "auto":

@@ -81,6 +81,7 @@ def test_a_device_without_glibc_gets_one_beside_the_runner_and_measures(
         assert verify(device, artifact, push=True).passed
         findings = {finding.subject: finding for finding in examine(device)}
         assert findings["environment"].level == findings["runner"].level == findings["runtime litert"].level == "ok"
+        assert "with a glibc-2." in findings["runner"].what
         found = gate(device, artifact, other, plan=Plan(pairs=3, max_pairs=3, seed=1, tolerance=0.5), threads=1)
         assert found.baseline.context.execution == "process, in turns"  # so the program has started itself twice
         assert found.baseline.context.runner == "native"
