@@ -160,7 +160,8 @@ def test_a_device_without_python_gets_the_libraries_alone(ssh_target: Target, wh
         result = provision(device, ["litert"], offline=wheels)
         assert [(p.name, p.whole) for p in result.packages] == [("ai-edge-litert", False)]
         site = Path(device.path("env", "current", "site"))
-        assert [path for path in site.rglob("*") if path.is_file()] == [site / LIBRARY]
+        version = site / "ai_edge_litert" / f"ai_edge_litert-{VERSION}.dist-info" / "METADATA"
+        assert {path for path in site.rglob("*") if path.is_file()} == {site / LIBRARY, version}
         assert provision(device, ["litert"], offline=wheels).already_there
         with pytest.raises(NoWheelError, match="no Python 3.8 or newer, and the runtime 'torchlite' cannot"):
             provision(device, ["torchlite"], offline=wheels)

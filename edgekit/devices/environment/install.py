@@ -25,7 +25,7 @@ from edgekit.devices.environment.fetching import fetch, fetch_libraries
 from edgekit.devices.environment.needs import PURPOSES, needs_of, pinned
 from edgekit.devices.environment.platforms import Platform, ask_platform
 from edgekit.devices.environment.records import RECORD, Package, Record, SiteFile, read_record
-from edgekit.devices.environment.wheels import UNPACK, Wheel, WheelFile, select
+from edgekit.devices.environment.wheels import UNPACK, Wheel, WheelFile, libraries_of, select
 from edgekit.devices.scripts.environment import ENVIRONMENT, INSTALL, REMOVE_ENVIRONMENT, TREE_DIGESTS, USE_ENVIRONMENT
 from edgekit.devices.scripts.files import DIAGNOSE
 from edgekit.devices.store import Store, is_id
@@ -205,12 +205,13 @@ def make_plan(name: str, platform: Platform, runtimes: Sequence[str], offline: P
 def _parts(name: str, platform: Platform, wanted: dict[str, tuple[str, ...]], offline: Path | None) -> list[Part]:
     """Files of wheels, by distribution, and before them a glibc where they would otherwise find none."""
     parts: list[Part] = []
-    if platform.python is None and glibc.is_lacking(platform):
+    has_python = platform.python is not None
+    if not has_python and glibc.is_lacking(platform):
         parts += (brought := glibc.fetch_glibc(name, platform, offline))
         platform = glibc.with_glibc(platform, brought[0][0])
     for distribution, patterns in sorted(wanted.items()):
         wheel = fetch_libraries(name, pinned(distribution), platform, offline)
-        parts.append((wheel, select(wheel, patterns)))
+        parts.append((wheel, (select if has_python else libraries_of)(wheel, patterns)))
     return parts
 
 

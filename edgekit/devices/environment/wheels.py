@@ -116,6 +116,20 @@ def select(wheel: Wheel, patterns: Iterable[str]) -> tuple[WheelFile, ...]:
     return tuple(found.values())
 
 
+def libraries_of(wheel: Wheel, patterns: Iterable[str]) -> tuple[WheelFile, ...]:
+    """The libraries of a wheel that match, and what tells the native runner their version: its metadata, beside them.
+
+    They do not go where pip puts them, as Python would look there, and find a package that is not.
+
+    Raises:
+        WheelError: one pattern matches none.
+    """
+    libraries = select(wheel, patterns)
+    (metadata,) = (file for file in wheel.files if PurePosixPath(file.path).match("*.dist-info/METADATA"))
+    beside = PurePosixPath(libraries[0].path).parent / metadata.path
+    return *libraries, msgspec.structs.replace(metadata, path=str(beside))
+
+
 def _info_folder(path: Path, names: Iterable[str], name: str) -> str:
     folders = {part.split("/")[0] for part in names if part.split("/")[0].endswith(".dist-info")}
     if len(folders) != 1 or canonicalize_name(next(iter(folders)).split("-")[0]) != name:

@@ -40,15 +40,9 @@ bool library_symbol(const Library *library, const char *name, void *slot) {
   return address != NULL;
 }
 
-bool library_package_version(const Library *library, int up, const char *package, char *version, size_t size) {
+/* The version in the name of a folder's member `PACKAGE-VERSION.dist-info`. */
+static bool version_in(const char *folder, const char *package, char *version, size_t size) {
   static const char suffix[] = ".dist-info";
-  char folder[LIBRARY_PATH_BYTES];
-  snprintf(folder, sizeof folder, "%s", library->path);
-  for (int i = 0; i <= up; i++) {
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL || slash == folder) return false;
-    *slash = '\0';
-  }
   DIR *open_folder = opendir(folder);
   if (open_folder == NULL) return false;
   bool found = false;
@@ -62,4 +56,16 @@ bool library_package_version(const Library *library, int up, const char *package
   }
   closedir(open_folder);
   return found;
+}
+
+bool library_package_version(const Library *library, int up, const char *package, char *version, size_t size) {
+  char folder[LIBRARY_PATH_BYTES];
+  snprintf(folder, sizeof folder, "%s", library->path);
+  for (int i = 0; i <= up; i++) {
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder) return false;
+    *slash = '\0';
+    if (version_in(folder, package, version, size)) return true;
+  }
+  return false;
 }

@@ -22,8 +22,9 @@ const char *library_open(Library *library, const JsonValue *candidates, const ch
 /* Stores the address of a function in `*slot` (a function pointer of any type). Returns whether it is there. */
 bool library_symbol(const Library *library, const char *name, void *slot);
 
-/* The version that pip wrote beside the package that a library lies in: `up` folders above the library there is a folder
- * `NAME-VERSION.dist-info`. Returns whether there is. */
+/* The version that is written beside a library, or beside the package that it lies in: in its own folder (`edgekit
+ * provision`, of a library alone), or up to `up` folders above (pip), there is a folder `NAME-VERSION.dist-info`. Returns
+ * whether there is. */
 bool library_package_version(const Library *library, int up, const char *package, char *version, size_t size);
 
 #endif
