@@ -25,7 +25,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -35,12 +34,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from report import machine, spread
+from taking_turns import both, ratio, request_of, turns_of
 
 from edgekit.artifact import open_artifact
 from edgekit.bench.effect import Paired
-from edgekit.bench.measure import golden_request
 from edgekit.devices.runner_zip import runner_zip
-from edgekit.runner import SCHEMA
 
 OPEN = """
 import numpy as np
@@ -159,30 +157,14 @@ def _ratio_in_turns(path: Path) -> tuple[float, float]:
     """The runner over a bare loop that it takes turns with, and the bare loop's p50 in ms."""
     artifact = open_artifact(path)
     manifest = artifact.manifest
-    settings = {"schema": SCHEMA, "do": "bench", "threads": 1, "cores": 1, "turn_ns": 20_000_000,
-                "max_warmup_ns": 10**10, "min_samples": 50, "min_ns": 10**9, "max_ns": 150 * 10**9}  # fmt: skip
-    request = json.dumps({**golden_request(artifact, str(artifact.path)), **settings})
-    to_bare, to_runner = os.pipe(), os.pipe()
-    os.write(to_bare[1], b"m")
     files = [str(path / manifest.payload), str(path / manifest.golden.inputs[0])]
-    commands = [
-        ([sys.executable, "-c", IN_TURNS, *files, str(to_bare[0]), str(to_runner[1])], (to_bare[0], to_runner[1])),
-        ([sys.executable, str(runner_zip()[0]), request, f"second,{to_runner[0]},{to_bare[1]}"],
-         (to_runner[0], to_bare[1])),
-    ]  # fmt: skip
-    bare, runner = (
-        subprocess.Popen(command, pass_fds=fds, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for command, fds in commands
+    request = request_of(artifact)
+    bare, runner = both(
+        lambda take, give: [sys.executable, "-c", IN_TURNS, *files, str(take), str(give)],
+        lambda take, give: [sys.executable, str(runner_zip()[0]), request, f"second,{take},{give}"],
     )
-    for end in (*to_bare, *to_runner):
-        os.close(end)
-    events = [json.loads(line) for line in runner.communicate()[0].splitlines()]
-    turns = json.loads(bare.communicate()[0])
-    (taken,) = [event for event in events if event["event"] == "samples"]
-    ends = [*itertools.accumulate(taken["turns"])]
-    mine = [taken["samples_ns"][end - n : end] for n, end in zip(taken["turns"], ends, strict=True)]
-    ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(mine, turns, strict=True)]
-    return statistics.median(ratios), statistics.median([ns for turn in turns for ns in turn]) / 1e6
+    turns = json.loads(bare)
+    return ratio(turns_of(runner), turns), statistics.median([ns for turn in turns for ns in turn]) / 1e6
 
 
 def _bare(path: Path, like: Measured) -> float:

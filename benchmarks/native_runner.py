@@ -1,29 +1,43 @@
 """The native runner against the Python one, on this machine: latency, start-up, memory, size.
 
     edgekit convert models/NAME --to tflite:float32 --to tflite:int8
-    python benchmarks/native_runner.py ARTIFACT... --pairs 10
+    python benchmarks/native_runner.py ARTIFACT... --pairs 10 [--turns] [--glibc FOLDER]
 
 Both measure in turn, in an order drawn anew for each pair, each in a fresh process as `edgekit bench` starts it; a
 ratio is taken within a pair. Goal: the median ratio of p50 within 2 % where an inference takes 1 ms or more. Below that
 the two differ by what surrounds an inference: the runtime's C interface and its Python binding.
+
+With `--turns` both are alive at once and take turns of 20 ms on one processor, as the two sides of a gate do: for
+machines whose speed changes from one process to the next. A pair is the median of its turns' ratios. `--glibc FOLDER`
+(with `--turns`) then compares the native runner with itself: linked with the loader in that folder, as phones get it
+(`site/glibc` of an environment that `edgekit provision` made), against the one with this machine's own C library.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 from report import machine, spread
+from taking_turns import both, ratio, request_of, turns_of
 
 from edgekit.artifact import open_artifact
+from edgekit.bench.effect import Paired
 from edgekit.bench.measure import measure, prepare
 from edgekit.devices import connect, load_target
+from edgekit.devices.environment import ask_platform
+from edgekit.devices.native_runner import native_runner, native_triple
+from edgekit.devices.runner_zip import runner_zip
+from edgekit.devices.runners import runner_for
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -52,8 +66,7 @@ def ratios(native: list[float], python: list[float]) -> list[float]:
 def start_up(device: Device, count: int) -> list[float]:
     """Seconds from starting the runner to the end of an `info` request that looks for LiteRT."""
     found = []
-    runner = device.runner
-    assert runner is not None
+    runner = runner_for(device)
     path = device.path("runner", f"{runner.sha256}{runner.path.suffix}")
     request = msgspec.json.encode({"schema": 1, "do": "info", "runtimes": ["litert"], **runner.fields}).decode()
     for _ in range(count):
@@ -68,6 +81,8 @@ def main() -> None:
     parser.add_argument("artifacts", nargs="+", type=Path)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", action="store_true")
+    parser.add_argument("--glibc", type=Path, help="a folder with a loader and its libraries")
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of sampling in a block")
     arguments = parser.parse_args()
     base = load_target("local")
@@ -78,6 +93,10 @@ def main() -> None:
     with connect(targets["native"]) as native, connect(targets["python"]) as python:
         devices = {"native": native, "python": python}
         print(machine("ai-edge-litert", "onnxruntime", "ziglang"))
+        if arguments.turns:
+            for path in arguments.artifacts:
+                print_in_turns(native, open_artifact(path), arguments.pairs, arguments.glibc)
+            return
         print(f"\n{'':26} {'p50 native':>11} {'p50 python':>11}  {'ratio of p50 in a pair':24} {'ratio of minima':24} "
               "peak memory")  # fmt: skip
         for path in arguments.artifacts:
@@ -85,11 +104,46 @@ def main() -> None:
             print_line(artifact.title, measured(devices, artifact, arguments.pairs, arguments.threads))
         print(f"\n{'':12} {'file':>8}   start, facts, and finding LiteRT")
         for kind, device in devices.items():
-            assert device.runner is not None
-            size = device.runner.path.stat().st_size / 1e3
+            size = runner_for(device).path.stat().st_size / 1e3
             print(
                 f"{kind:12} {size:5.0f} kB   {spread([1e3 * s for s in start_up(device, 2 * arguments.pairs)], 0)} ms"
             )
+
+
+def print_in_turns(device: Device, artifact: Artifact, pairs: int, glibc: Path | None) -> None:
+    """One artifact's line: the native runner over the Python one, or, brought a glibc, over itself without."""
+    runner = runner_for(device, artifact.manifest.runtime)
+    asked = request_of(artifact, **runner.fields)
+    runner.path.chmod(0o755)
+    native = [str(runner.path), asked]
+    if glibc is None:
+        sides, names = (native, [sys.executable, str(runner_zip()[0]), request_of(artifact)]), "native/python"
+    else:
+        (loader,) = glibc.glob("ld-linux-*")
+        loader.chmod(0o755)
+        path, _ = native_runner(native_triple(ask_platform(device)), str(loader))
+        path.chmod(0o755)
+        brought = ["env", f"LD_LIBRARY_PATH={glibc}", str(path), asked]
+        sides, names = (brought, native), "glibc brought/own"
+    found, p50 = [], []
+    for pair in range(pairs):
+        order = (0, 1) if pair % 2 == 0 else (1, 0)
+        commands = [
+            partial(_with_role, sides[side], name) for side, name in zip(order, ("first", "second"), strict=True)
+        ]
+        taken = dict(zip(order, map(turns_of, both(*commands)), strict=True))
+        found.append(ratio(taken[0], taken[1]))
+        p50.append(median(ns for turn in taken[1] for ns in turn) / 1e6)
+    effect = Paired(tuple(math.log(one) for one in found)).interval(0.95)
+    print(
+        f"{artifact.title:26} {median(p50):8.4f} ms  {names} {spread(found, 4)}   mean {effect.ratio:.4f}, "
+        f"95 % interval {effect.low:.4f} to {effect.high:.4f}",
+        flush=True,
+    )
+
+
+def _with_role(argv: list[str], name: str, take: int, give: int) -> list[str]:
+    return [*argv, f"{name},{take},{give}"]
 
 
 def print_line(title: str, blocks: dict[str, list[Block]]) -> None:
