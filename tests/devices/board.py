@@ -65,7 +65,7 @@ answers under qemu 7.2 (-1.8 dB; right on this one), and pointer authentication 
 _SHELL = "/usr/bin/board-shell"
 """Root's: dropbear gives its sessions no environment, and qemu reads that setting from there."""
 
-_CORE = """processor\t: {core}
+CORE = """processor\t: {core}
 BogoMIPS\t: 125.00
 Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
 CPU implementer\t: 0x41
@@ -271,7 +271,7 @@ class Board:
         shutil.copyfile(f"{self.identity_file}.pub", self.folder / "fs/root/.ssh/authorized_keys")
         (self.folder / "fs/root").chmod(0o700)
         (self.folder / "fs/root/.ssh").chmod(0o700)
-        (self.folder / "cpuinfo").write_text("".join(_CORE.format(core=core) for core in range(2)))
+        (self.folder / "cpuinfo").write_text("".join(CORE.format(core=core) for core in range(2)))
         (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
         (self.folder / "thermal/thermal_zone0/type").write_text("cpu-thermal\n")
         (self.folder / "thermal/thermal_zone0/temp").write_text("41500\n")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from board import CORE
 from debs import ar, make_deb, make_glibc, tar
 from wheelhouse import make_wheel
 
 from edgekit.artifact import open_artifact
 from edgekit.bench.doctor import examine
 from edgekit.bench.gate import Plan, gate
+from edgekit.bench.measure import golden_request
 from edgekit.bench.verify import verify
 from edgekit.devices import connect
 from edgekit.devices.environment import ask_platform, differing, install, installed, provision, remove
@@ -104,8 +106,9 @@ def test_a_device_without_glibc_gets_one_beside_the_runner_and_measures(
         assert not adbd.seen(device.path("env")).exists()
 
 
+@pytest.mark.device
 @pytest.mark.slow
-def test_the_program_runs_with_a_glibc_of_arm(tmp_path: Path) -> None:
+def test_the_program_runs_with_a_glibc_of_arm(tmp_path: Path, digits: Path) -> None:
     """The plan for an ARM phone, unpacked here, under emulation: that glibc, that LiteRT, and no root of a system."""
     from tests.runner.native.conftest import Program
 
@@ -121,13 +124,21 @@ def test_the_program_runs_with_a_glibc_of_arm(tmp_path: Path) -> None:
     program, _ = native_runner(native_triple(PHONE), str(loader))
     program.chmod(0o755)
     environment = {**os.environ, "QEMU_SET_ENV": f"LD_LIBRARY_PATH={loader.parent}", "QEMU_CPU": "cortex-a53"}
-    run = Program(("qemu-aarch64-static", str(program)), environment)
+    cpuinfo = tmp_path / "cpuinfo"  # of the machine here, LiteRT would believe it
+    cpuinfo.write_text(CORE.format(core=0))
+    shown = ("unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /proc/cpuinfo; shift; exec "$@"', "sh", str(cpuinfo))
+    run = Program((*shown, "qemu-aarch64-static", str(program)), environment)
     libraries = {"litert": [str(site / "ai_edge_litert" / "libLiteRt.so")]}
     answer = run({"schema": 1, "do": "info", "runtimes": ["litert"], "libraries": libraries})
     assert answer.status == 0, answer
     assert answer.order == ["hello", "facts", "runtime", "done"]
     assert answer.named("facts")["values"]["machine"] == "aarch64"
     assert answer.named("facts")["values"]["libc"] == f"glibc-{plan.parts[0][0].version.partition('-')[0]}"
+    artifact = open_artifact(digits / "tflite-int8")
+    request = golden_request(artifact, str(artifact.path))
+    answer = run({"schema": 3, "do": "check", "threads": 1, "libraries": libraries, **request})
+    assert answer.status == 0, answer
+    assert [output["exact"] for output in answer.named("golden")["outputs"]] == [True]
 
 
 def test_the_loader_is_the_program_s_interpreter_and_part_of_what_it_is_made_of(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _archive(path: Path, name: str) -> Iterator[tarfile.TarFile]:
         unpacked = _by_dpkg(path, name) if packed == "zst" else _UNPACK[packed](content)
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             yield archive
-    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error, subprocess.TimeoutExpired) as error:
         raise _refused(path, f"its {member} is damaged: {error}") from error
 
 
