@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import random
+import statistics
 import struct
 import subprocess
 from pathlib import Path
@@ -14,12 +17,13 @@ import numpy as np
 import pytest
 
 from edgekit.runner import measure
+from tests.runner.conftest import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.artifact import Artifact
-    from tests.runner.native.conftest import Answer, Program
+    from tests.runner.native.conftest import Program
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +33,7 @@ ARTIFACTS = [
     ("digits_cnn", "tflite:dynamic-int8"),
     ("digits_cnn", "tvm:float32"),
 ]
-LEAST_PAIRS, MOST_PAIRS = 4, 40
+IN_TURNS = {"turn_ns": 20_000_000, "max_warmup_ns": 5 * 10**7, "min_ns": 2 * 10**8, "max_ns": 10**9}
 OF_SYSTEM = ("cpu_model", "cores", "affinity", "machine", "kernel", "os", "libc", "boot_id", "memory_total_bytes",
              "governor", "frequency_max_hz")  # fmt: skip
 
@@ -227,22 +231,62 @@ def test_npy_files_of_a_wrong_length_are_refused(harness: Path, tmp_path: Path) 
         assert why in told, content[:80]
 
 
-def test_the_two_measure_the_same_latency(
+def test_a_pair_says_the_same(
     native: Program,
     python: Program,
     converted: Callable[[str, str], Artifact],
     request_for: Callable[..., dict[str, Any]],
 ) -> None:
-    """Within 2 %, on a model of a millisecond. Other work on the machine only ever adds to a latency, so the least of
-    many is what the two have in common; pairs are added until that is seen, up to a bound."""
-    artifact = converted("crepe_tiny", "tflite:float32")
-    least = {native: math.inf, python: math.inf}
-    for pair in range(MOST_PAIRS):
-        for program in (native, python) if pair % 2 else (python, native):
-            answer = program(
-                request_for(artifact, "bench", max_warmup_ns=5 * 10**7, max_ns=2 * 10**8, min_ns=2 * 10**8)
-            )
-            least[program] = min(least[program], *answer.named("samples")["samples_ns"])
-        if pair >= LEAST_PAIRS - 1 and abs(least[native] / least[python] - 1) <= 0.02:
-            return
-    pytest.fail(f"native {least[native]} ns, Python {least[python]} ns after {MOST_PAIRS} pairs")
+    side = json.dumps(request_for(converted("digits_cnn", "tflite:int8"), "bench", **IN_TURNS))
+    ours, theirs = (program({"schema": 3, "do": "turns", "requests": [side, side]}) for program in (native, python))
+    assert ours.status == theirs.status == 0
+    for i in (None, 0, 1):
+        one, other = (
+            [event for event in answer.events if event.get("side") == i and event["event"] != "progress"]
+            for answer in (ours, theirs)
+        )
+        assert [(event["event"], event.keys()) for event in one] == [(event["event"], event.keys()) for event in other]
+
+
+def test_the_two_measure_the_same_latency_in_turns_with_each_other(
+    native: Program,
+    python: Program,
+    converted: Callable[[str, str], Artifact],
+    request_for: Callable[..., dict[str, Any]],
+) -> None:
+    """Within 2 %, on a model of a millisecond. One of each is a pair: what else the machine does is slow for both."""
+    request = json.dumps(request_for(converted("crepe_tiny", "tflite:float32"), "bench", **IN_TURNS, cores=1))
+    found = []
+    for order in ((native, python), (python, native)) * 2:
+        answers = dict(zip(order, in_turns(*order, request), strict=True))
+        assert answers[native].order == answers[python].order
+        medians = {program: turns_of(answers[program]) for program in order}
+        assert len(medians[native]) == len(medians[python]) >= 5
+        found += [one / other for one, other in zip(medians[native], medians[python], strict=True)]
+    assert statistics.median(found) == pytest.approx(1, abs=0.02)
+
+
+def in_turns(first: Program, second: Program, request: str) -> list[Answer]:
+    """Runs two programs that hand the turn to each other, as the program that starts a pair would start them."""
+    pipes = [os.pipe(), os.pipe()]
+    os.write(pipes[0][1], b"m")
+    started = []
+    for i, (program, name) in enumerate([(first, "first"), (second, "second")]):
+        take, give = pipes[i][0], pipes[1 - i][1]
+        argv = [*program.command, request, f"{name},{take},{give}"]
+        started.append(subprocess.Popen(argv, pass_fds=(take, give), stdout=subprocess.PIPE, text=True))
+    for end in (*pipes[0], *pipes[1]):
+        os.close(end)
+    said = [process.communicate(timeout=60)[0].splitlines() for process in started]
+    return [
+        Answer(process.returncode, list(map(json.loads, lines)), "")
+        for process, lines in zip(started, said, strict=True)
+    ]
+
+
+def turns_of(answer: Answer) -> list[float]:
+    """The median latency of each turn."""
+    samples = answer.named("samples")
+    ends = list(itertools.accumulate(samples["turns"]))
+    parts = zip(samples["turns"], ends, strict=True)
+    return [statistics.median(samples["samples_ns"][end - count : end]) for count, end in parts]
