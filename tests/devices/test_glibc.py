@@ -295,8 +295,9 @@ def test_a_data_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         ("echo 'E: The repository is not signed.' >&2; exit 100", "for arm64: The repository is not signed"),
         ("[ $9 = update ] || { echo 'E: Unable to locate package libc6' >&2; exit 100; }; true", "Unable to locate"),
         ("echo no such option >&2; exit 1", "no such option"),
+        ("exit 0", "apt fetched nothing of it"),
     ],
-    ids=["absent", "unsigned", "not for that processor", "another"],
+    ids=["absent", "unsigned", "not for that processor", "another", "nothing"],
 )
 def test_what_apt_says_is_told(
     apt: str | None, says: str, tmp_path: Path, fresh_cache: None, monkeypatch: pytest.MonkeyPatch

@@ -138,7 +138,11 @@ def _download(name: str, platform: Platform, flavour: _Flavour, folder: Path) ->
         wrong = _run_apt([*given, *arguments], folder)
         if wrong is not None:
             raise _refusal(name, platform, f"apt cannot fetch Debian's for {flavour.architecture}: {wrong}")
-    return [next(folder.glob(f"{package}_*.deb")) for package in _LIBRARIES]
+    found = [next(folder.glob(f"{package}_*.deb"), None) for package in _LIBRARIES]
+    paths = [path for path in found if path is not None]
+    if len(paths) != len(found):
+        raise _refusal(name, platform, f"apt fetched {', '.join(path.name for path in paths) or 'nothing'} of it")
+    return paths
 
 
 def _run_apt(arguments: list[str], folder: Path) -> str | None:
