@@ -97,7 +97,7 @@ def strange_root(libc: str) -> Path:
     """
     if libc == "musl":
         return debian_root((*_PACKAGES, "musl"), links=_links(), script=_WITHOUT_GLIBC)
-    files = {"system/bin/getprop": _GETPROP, "system/build.prop": ""}
+    files = {"system/bin/getprop": _GETPROP}
     return debian_root(_PACKAGES, files=files, links=_links(), script=_WITHOUT_GLIBC)
 
 

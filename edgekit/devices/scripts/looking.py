@@ -133,7 +133,7 @@ PLATFORM = r"""
 set -u
 echo "system=$(uname -s)"
 echo "machine=$(uname -m)"
-if [ -e /system/build.prop ] && command -v getprop >/dev/null 2>&1; then
+if command -v getprop >/dev/null 2>&1; then
   sdk=$(getprop ro.build.version.sdk)
   [ -n "$sdk" ] && [ -e /system/bin/linker64 -o -e /system/bin/linker ] && echo "libc=bionic $sdk"
 fi
