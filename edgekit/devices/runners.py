@@ -6,7 +6,7 @@
     python    the Python runner
     native    the native runner; its libraries are those of the environment that `edgekit provision` made, then those of
               the device's Python packages, if it has any, then whatever its loader finds by name. Where the device has
-              no glibc, it runs with the one of that environment, and takes nothing but that environment's libraries
+              no glibc, it runs with the one of that environment, and is given nothing but that environment's libraries
 
 The choice is a target's `runner` (the command line's `--runner` replaces it) and is made once a connection and runtime.
 Both speak the same protocol, so nothing above this module knows which of them answers, except that a run records it.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import email
-import gzip
 import hashlib
 import io
 import lzma
 import posixpath
+import re
 import shutil
 import subprocess
 import tarfile
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 _MAGIC, _HEADER_BYTES, _ENDS = b"!<arch>\n", 60, b"`\n"
 _MOST_LINKS = 4
 _DPKG_S = 120
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.decompress, "gz": gzip.decompress, "": bytes}
+_MOST_BYTES = 256 << 20
+"""Of a package, of an archive unpacked, and of a file: libc6 has 13 MB."""
+_WORD = re.compile(r"[A-Za-z0-9.+:~-]{1,80}")
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "xz": lambda packed: lzma.LZMADecompressor().decompress(packed, _MOST_BYTES),
+    "gz": lambda packed: zlib.decompressobj(31).decompress(packed, _MOST_BYTES),
+    "": bytes,
+}
 
 
 class Deb(msgspec.Struct, frozen=True):
@@ -76,8 +83,8 @@ def open_deb(path: Path) -> Deb:
         if "control" not in members or not members["control"].isreg():
             raise _refused(path, "it says nothing of itself")
         control = email.message_from_bytes(_read(archive, members["control"]))
-    name, version, architecture = (control.get(key, "") for key in ("Package", "Version", "Architecture"))
-    if not (name and version and architecture):
+    name, version, architecture = (str(control.get(key, "")) for key in ("Package", "Version", "Architecture"))
+    if not all(map(_WORD.fullmatch, (name, version, architecture))):
         raise _refused(path, "it does not say its name, version and architecture")
     return Deb(path, name, version, architecture, sha256_of(path))
 
@@ -96,7 +103,8 @@ def _archive(path: Path, name: str) -> Iterator[tarfile.TarFile]:
         unpacked = _by_dpkg(path, name) if packed == "zst" else _UNPACK[packed](content)
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             yield archive
-    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error, subprocess.TimeoutExpired) as error:
+    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error, subprocess.TimeoutExpired,
+            OverflowError, ValueError) as error:  # fmt: skip
         raise _refused(path, f"its {member} is damaged: {error}") from error
 
 
@@ -104,7 +112,10 @@ def _by_dpkg(path: Path, name: str) -> bytes:
     """An archive that is packed with zstd, as Ubuntu's are, which no Python before 3.14 reads."""
     program = shutil.which("dpkg-deb")
     if program is None:
-        raise _refused(path, "it is packed with zstd, which needs dpkg-deb here")
+        raise WheelError(
+            f"{path.name} is packed with zstd, as Ubuntu's are, and there is no dpkg-deb here. Nothing was sent.",
+            remedy="Install dpkg (1.21.18 or newer), or take Debian's own packages, which are packed with xz.",
+        )
     which = {"control": "--ctrl-tarfile", "data": "--fsys-tarfile"}[name]
     done = subprocess.run([program, which, str(path)], capture_output=True, timeout=_DPKG_S, check=False)
     if done.returncode != 0:
@@ -120,6 +131,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         while header := file.read(_HEADER_BYTES):
             digits = header[48:58].strip()
             if len(header) != _HEADER_BYTES or header[58:] != _ENDS or not digits.isdigit():
+                raise _refused(path, "it is damaged")
+            if int(digits) > _MOST_BYTES:
                 raise _refused(path, "it is damaged")
             content = file.read(int(digits))
             if len(content) != int(digits):
@@ -145,6 +158,8 @@ def _file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Wheel
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.issparse() or member.size > _MOST_BYTES:
+        raise tarfile.ReadError(f"{member.name} is larger than a library")
     file = archive.extractfile(member)
     assert file is not None  # a regular file
     return file.read()
@@ -153,5 +168,5 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _refused(path: Path, why: str) -> WheelError:
     return WheelError(
         f"{path.name} is not a package of Debian to trust: {why}. Nothing was sent.",
-        remedy=f"Delete {path} and run it again, so that it is fetched anew.",
+        remedy=f"Fetch it anew: remove it from the folder that was given, or from the cache, and run it again: {path}",
     )

@@ -11,6 +11,7 @@ index; or lie in the folder that stands in for the index.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -76,6 +77,8 @@ def fetch_glibc(name: str, platform: Platform, offline: Path | None) -> list[tup
     flavour = _FLAVOURS[platform.machine]
     key = digest_of(["glibc", sorted(_LIBRARIES), flavour.architecture])
     paths = remembered(key) if offline is None else None
+    if paths is not None and len(paths) != len(_LIBRARIES):
+        paths = None
     if paths is None and offline is not None:
         paths = [keep(path, offline) for path in _offline(name, platform, flavour, offline)]
     elif paths is None:
@@ -104,7 +107,10 @@ def with_glibc(platform: Platform, libc6: Deb) -> Platform:
 
 
 def _offline(name: str, platform: Platform, flavour: _Flavour, folder: Path) -> list[Path]:
-    found = {package: sorted(folder.glob(f"{package}_*_{flavour.architecture}.deb")) for package in _LIBRARIES}
+    found = {
+        package: sorted(path for path in folder.glob(f"{package}_*_{flavour.architecture}.deb") if path.is_file())
+        for package in _LIBRARIES
+    }
     absent = [package for package, paths in found.items() if not paths]
     if absent:
         raise _refusal(name, platform, f"{folder} lacks Debian's {', '.join(absent)} for {flavour.architecture}")
@@ -134,10 +140,13 @@ def _download(name: str, platform: Platform, flavour: _Flavour, folder: Path) ->
         "Acquire::Retries": 2,
     }
     given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    warnings = ""
     for arguments in (["update"], ["download", *_LIBRARIES]):
-        wrong = _run_apt([*given, *arguments], folder)
+        wrong, warned = _run_apt([*given, *arguments], folder)
+        warnings = warnings or warned
         if wrong is not None:
-            raise _refusal(name, platform, f"apt cannot fetch Debian's for {flavour.architecture}: {wrong}")
+            why = f"{wrong} ({warnings})" if warnings else wrong
+            raise _refusal(name, platform, f"apt cannot fetch Debian's for {flavour.architecture}: {why}")
     found = [next(folder.glob(f"{package}_*.deb"), None) for package in _LIBRARIES]
     paths = [path for path in found if path is not None]
     if len(paths) != len(found):
@@ -145,19 +154,21 @@ def _download(name: str, platform: Platform, flavour: _Flavour, folder: Path) ->
     return paths
 
 
-def _run_apt(arguments: list[str], folder: Path) -> str | None:
-    """What apt says is wrong; None if nothing is."""
+def _run_apt(arguments: list[str], folder: Path) -> tuple[str | None, str]:
+    """What apt says is wrong, None if nothing is; and what it could not fetch without calling that an error."""
     try:
         done = subprocess.run(
-            ["apt-get", *arguments], cwd=folder, capture_output=True, text=True, timeout=_FETCH_S, check=False,
-            stdin=subprocess.DEVNULL,
+            ["apt-get", *arguments], cwd=folder, capture_output=True, text=True, errors="replace", timeout=_FETCH_S,
+            check=False, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return str(error), ""
+    lines = done.stderr.splitlines()
+    warned = next((line.removeprefix("W: ") for line in lines if line.startswith("W: Failed to fetch")), "")
     if done.returncode == 0:
-        return None
-    errors = [line.removeprefix("E: ") for line in done.stderr.splitlines() if line.startswith("E: ")]
-    return (errors[0] if errors else done.stderr.strip()[-300:]).rstrip(".")
+        return None, warned
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return (errors[0] if errors else done.stderr.strip()[-300:]).rstrip("."), warned
 
 
 def _refusal(name: str, platform: Platform, why: str) -> NoWheelError:

@@ -241,6 +241,11 @@ def _upload(device: Device, plan: Plan, on_stage: Callable[[str], None], progres
             f"The root {device.root} of {device.name} has a colon in its name, which PYTHONPATH cannot hold.",
             remedy="Set another `root` in the target.",
         )
+    if any(isinstance(package, Deb) for package, _ in plan.parts) and set(device.root) & set(";$"):
+        raise RemoteCommandError(
+            f"The root {device.root} of {device.name} has a ; or a $ in its name, which glibc's loader takes for more.",
+            remedy="Set another `root` in the target.",
+        )
     record = plan.record
     names = [wheel.path.name for wheel in plan.wheels]
 

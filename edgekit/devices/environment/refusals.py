@@ -38,6 +38,10 @@ def refusal(
         return NoWheelError(
             f"pip cannot fetch {wanted} for {name} ({platform.text}): {failure}.", remedy="Correct what it names."
         )
+    if platform.libc in ("bionic", "musl"):
+        return NoWheelError(
+            f"There is no wheel of {wanted} for {name} ({platform.text}): {failure}.", remedy=nearest(wanted, platform)
+        )
     if offline is not None:
         return NoWheelError(
             f"{offline} lacks wheels for {name} ({platform.text}): {failure}.",

@@ -125,7 +125,7 @@ def libraries_of(wheel: Wheel, patterns: Iterable[str]) -> tuple[WheelFile, ...]
         WheelError: one pattern matches none.
     """
     libraries = select(wheel, patterns)
-    (metadata,) = (file for file in wheel.files if PurePosixPath(file.path).match("*.dist-info/METADATA"))
+    (metadata,) = (file for file in wheel.files if re.fullmatch(r"[^/]+\.dist-info/METADATA", file.path))
     beside = PurePosixPath(libraries[0].path).parent / metadata.path
     return *libraries, msgspec.structs.replace(metadata, path=str(beside))
 

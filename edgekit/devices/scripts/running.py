@@ -19,11 +19,13 @@ RUN_WITH_LOADER = (
     + r"""
 loader=$1; shift
 chmod u+x -- "$loader" "$1" || exit
+unset LD_PRELOAD
 LD_LIBRARY_PATH=${loader%/*}; export LD_LIBRARY_PATH
 exec "$@"
 """
 )
-"""$1 a loader with its libraries beside it, $2 a program whose interpreter it is, $3... its arguments."""
+"""$1 a loader with its libraries beside it, $2 a program whose interpreter it is, $3... its arguments. What the device
+has its own loader load into every program is for that one."""
 
 FIND_LIBRARIES = (
     HEAD
