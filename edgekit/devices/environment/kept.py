@@ -8,6 +8,7 @@ So the same device is provisioned again without the index, and with the same fil
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,12 @@ def keep(path: Path, offline: Path | None) -> Path:
     if not kept.is_file() or sha256_of(kept) != sha256:
         with writing(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_suffix(f".tmp-{path.parent.name}")
-            shutil.copyfile(path, temporary)
-            temporary.replace(kept)
+            temporary = kept.with_name(f".tmp-{secrets.token_hex(8)}")
+            try:
+                shutil.copyfile(path, temporary)
+                temporary.replace(kept)
+            finally:
+                temporary.unlink(missing_ok=True)
     return kept
 
 
